@@ -1,0 +1,2 @@
+//! Lakegate.
+fn main() {}
