@@ -1,0 +1,42 @@
+#!/bin/sh
+# Makes ready what the tests need: Debian packages (only when CI=true or DEBIAN=1) and a Python
+# environment with the pinned clients that read what Lakegate writes. What is missing fails with the
+# command that installs it; nothing is skipped.
+#
+#   sh scripts/setup.sh PYTHON VENV
+set -eu
+
+python=$1
+venv=$2
+here=$(dirname "$0")
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+postgres_is_here() {
+  command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ||
+    ls /opt/homebrew/opt/postgresql*/bin/initdb >/dev/null 2>&1
+}
+
+strace_is_here() {
+  [ "$(uname -s)" != Linux ] || command -v strace >/dev/null 2>&1
+}
+
+if ! postgres_is_here || ! strace_is_here || ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+  if [ "${CI:-}" = true ] || [ "${DEBIAN:-}" = 1 ]; then
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+      postgresql strace python3 python3-venv
+  else
+    sh "$here/doctor.sh"
+    exit 1
+  fi
+fi
+
+if [ ! -f "$venv/ready" ]; then
+  rm -rf "$venv"
+  "$python" -m venv "$venv"
+  "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$here/../tests/requirements.txt"
+  : >"$venv/ready"
+fi
