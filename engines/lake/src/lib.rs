@@ -1,1 +1,32 @@
-//! Lakegate.
+//! A dataset on object storage: one Delta table per dataset, under one root.
+//!
+//! delta-rs gives the log: creation, replay at open, serialised commits, checkpoints and log
+//! clean-up. Ours are the Parquet [`writer`](Append), the scan ([`Snapshot::provider`]) under the synthetic
+//! `lake://<dataset-id>/`, so that no host path is in any plan, and the durable local store.
+//!
+//! It knows nothing of callers, SQL text or HTTP. The main type is [`Lake`]; from it come [`Table`]s,
+//! from them [`Snapshot`]s to read and [`Append`]s to write.
+
+mod append;
+mod durable;
+mod error;
+mod lake;
+mod layout;
+mod log;
+mod registry;
+mod scan;
+mod snapshot;
+mod stats;
+mod store;
+mod table;
+mod txn;
+pub mod types;
+mod upkeep;
+mod writer;
+
+pub use append::{Append, Committed};
+pub use error::{LakeError, Result};
+pub use lake::{Lake, LakeOptions};
+pub use snapshot::Snapshot;
+pub use table::{Begin, Table};
+pub use txn::{PushKey, PushRecord};

@@ -1,0 +1,102 @@
+//! What can go wrong between a dataset and its storage.
+
+use lakegate_catalog::ErrorKind;
+
+/// The result of a lake call.
+pub type Result<T, E = LakeError> = std::result::Result<T, E>;
+
+/// Why a lake call did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// The storage URL cannot be used.
+    #[error("storage `{url}` cannot be used: {why}")]
+    BadStore {
+        /// The URL, without credentials.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is no table with this id.
+    #[error("the dataset's table does not exist")]
+    NoTable,
+    /// The table uses a Delta feature that this version does not write or read.
+    #[error("the dataset's table needs something that this version does not support: {0}")]
+    UnsupportedTable(String),
+    /// A column type has no stored form.
+    #[error("column `{column}`: {why}")]
+    UnsupportedType {
+        /// The column.
+        column: String,
+        /// Which type, and what to use instead.
+        why: String,
+    },
+    /// A value does not fit its column.
+    #[error("row {row}, column `{column}`: {why}")]
+    BadValue {
+        /// Row within the push, from 1.
+        row: u64,
+        /// The column.
+        column: String,
+        /// What was found and what fits.
+        why: String,
+    },
+    /// Columns do not match the dataset's.
+    #[error("the rows do not match the dataset's columns: {0}")]
+    SchemaMismatch(String),
+    /// The idempotency key was used before with another body.
+    #[error("the idempotency key was used before for a different body; choose a new key for new rows")]
+    KeyReused,
+    /// A push with this idempotency key is still running.
+    #[error("a push with this idempotency key is still running; retry in a moment")]
+    KeyInUse,
+    /// Others kept committing to the table; nothing was stored.
+    #[error("the dataset is being written by others and the commit lost {0} races; retry")]
+    Contended(u32),
+    /// Storage failed or could not be reached. Nothing is known to be stored.
+    #[error("storage failed: {0}")]
+    Storage(#[from] object_store::Error),
+    /// The Delta log could not be read or written.
+    #[error("the table's log failed: {0}")]
+    Log(#[from] deltalake::DeltaTableError),
+    /// A Parquet file could not be written.
+    #[error("writing Parquet failed: {0}")]
+    Parquet(#[from] parquet::errors::ParquetError),
+    /// Rows could not be converted.
+    #[error("converting rows failed: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// Something that must hold does not: a defect.
+    #[error("defect: {0}")]
+    Defect(String),
+}
+
+impl LakeError {
+    /// What the caller should do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::BadStore { .. } | Self::BadValue { .. } | Self::SchemaMismatch(_) => ErrorKind::Invalid,
+            Self::NoTable => ErrorKind::NotFound,
+            Self::UnsupportedTable(_) | Self::UnsupportedType { .. } => ErrorKind::Unsupported,
+            Self::KeyReused => ErrorKind::Exhausted,
+            Self::KeyInUse | Self::Contended(_) => ErrorKind::Conflict,
+            Self::Storage(_) | Self::Log(_) => ErrorKind::Unavailable,
+            Self::Parquet(_) | Self::Arrow(_) | Self::Defect(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// The stable code of the problem document.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadStore { .. } => "bad_storage",
+            Self::NoTable => "dataset_not_found",
+            Self::UnsupportedTable(_) => "unsupported_table",
+            Self::UnsupportedType { .. } => "unsupported_type",
+            Self::BadValue { .. } => "bad_value",
+            Self::SchemaMismatch(_) => "schema_mismatch",
+            Self::KeyReused => "idempotency_key_reused",
+            Self::KeyInUse => "idempotency_key_in_use",
+            Self::Contended(_) => "commit_contended",
+            Self::Storage(_) | Self::Log(_) => "storage_unavailable",
+            Self::Parquet(_) | Self::Arrow(_) | Self::Defect(_) => "internal",
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! All tables under one root.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::execution::object_store::ObjectStoreRegistry;
+use futures::StreamExt as _;
+use lakegate_catalog::{Column, DatasetId};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use parking_lot::Mutex;
+use tokio::sync::{OnceCell, mpsc};
+use url::Url;
+
+use crate::error::{LakeError, Result};
+use crate::layout::Layout;
+use crate::log::Log;
+use crate::registry::LakeRegistry;
+use crate::store;
+use crate::table::Table;
+use crate::upkeep::{self, UPKEEP_QUEUE};
+
+/// Open tables kept in memory; beyond it, idle ones are closed.
+const OPEN_TABLES: usize = 1_024;
+
+/// How a lake is set up.
+#[derive(Clone, Debug)]
+pub struct LakeOptions {
+    /// Where the tables are: `file:///folder` or `memory:`.
+    pub root: Url,
+    /// How long a push's idempotency key is remembered.
+    pub idempotency_window: Duration,
+}
+
+/// The tables under one root.
+pub struct Lake {
+    root: Arc<dyn ObjectStore>,
+    window: Duration,
+    tables: Mutex<HashMap<DatasetId, Arc<OnceCell<Arc<Table>>>>>,
+    upkeep: mpsc::Sender<DatasetId>,
+    due: Mutex<Option<mpsc::Receiver<DatasetId>>>,
+}
+
+impl Lake {
+    /// Opens the root; a missing folder is created. Errors: [`LakeError::BadStore`].
+    pub fn open(options: &LakeOptions) -> Result<Arc<Self>> {
+        let (upkeep, due) = mpsc::channel(UPKEEP_QUEUE);
+        Ok(Arc::new(Self {
+            root: store::open(&options.root)?,
+            window: options.idempotency_window,
+            tables: Mutex::default(),
+            upkeep,
+            due: Mutex::new(Some(due)),
+        }))
+    }
+
+    /// A lake that lives as long as the process, for tests.
+    pub fn in_memory() -> Result<Arc<Self>> {
+        let root = Url::parse("memory:/").map_err(|e| LakeError::Defect(e.to_string()))?;
+        Self::open(&LakeOptions { root, idempotency_window: Duration::from_secs(86_400) })
+    }
+
+    /// Creates the table of a new dataset, empty, at version 0.
+    ///
+    /// Errors: [`LakeError::UnsupportedType`] for a column that cannot be stored.
+    pub async fn create(&self, id: DatasetId, columns: &[Column]) -> Result<()> {
+        let layout = Layout::new(columns.to_vec())?;
+        Log::new(&self.root, id)?.create(&layout, self.window).await
+    }
+
+    /// The table of a dataset. Errors: [`LakeError::NoTable`].
+    pub async fn table(&self, id: DatasetId) -> Result<Arc<Table>> {
+        let cell = {
+            let mut tables = self.tables.lock();
+            if tables.len() >= OPEN_TABLES && !tables.contains_key(&id) {
+                // In use means that someone besides the map and its cell holds the table.
+                tables.retain(|_, cell| cell.get().is_none_or(|table| Arc::strong_count(table) > 1));
+            }
+            Arc::clone(tables.entry(id).or_default())
+        };
+        let open = || async {
+            let log = Log::new(&self.root, id)?;
+            Table::open(log, id, self.window, self.upkeep.clone()).await.map(Arc::new)
+        };
+        cell.get_or_try_init(open).await.cloned()
+    }
+
+    /// Removes all files of a dataset. Safe to repeat; a missing table is no error.
+    pub async fn remove(&self, id: DatasetId) -> Result<()> {
+        self.tables.lock().remove(&id);
+        let mut files = self.root.list(Some(&Path::from(id.to_string())));
+        while let Some(file) = files.next().await {
+            match self.root.delete(&file?.location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The stores that plans over this lake's snapshots need, and no others.
+    pub fn object_store_registry(&self) -> Arc<dyn ObjectStoreRegistry> {
+        Arc::new(LakeRegistry::new(Arc::clone(&self.root)))
+    }
+
+    /// Really reaches storage; `/readyz` calls it.
+    pub async fn ping(&self) -> Result<()> {
+        store::ping(self.root.as_ref()).await
+    }
+
+    /// Writes checkpoints and cleans logs of tables that are due, until the lake is dropped. Runs
+    /// apart from pushes: a failure here costs no push anything. Call it once.
+    pub async fn run_upkeep(self: Arc<Self>) {
+        let due = self.due.lock().take();
+        if let Some(due) = due {
+            upkeep::run(Arc::downgrade(&self), due).await;
+        }
+    }
+}

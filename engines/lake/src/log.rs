@@ -1,0 +1,246 @@
+//! The Delta log of one table: creation, replay at open, one commit at a time, checkpoints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, AsArray as _, RecordBatch};
+use arrow::datatypes::Int64Type;
+use bytes::Bytes;
+use deltalake::kernel::Action;
+use deltalake::kernel::transaction::{CommitData, CommitProperties, TransactionError};
+use deltalake::logstore::{CommitOrBytes, LogStoreRef, StorageConfig, default_logstore};
+use deltalake::operations::create::CreateBuilder;
+use deltalake::protocol::checkpoints::{cleanup_metadata, create_checkpoint};
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::{DeltaTable, DeltaTableError};
+use lakegate_catalog::DatasetId;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use url::Url;
+
+use crate::error::{LakeError, Result};
+use crate::layout::Layout;
+use crate::snapshot::{DataFile, Snapshot};
+use crate::txn::{self, Pushes};
+
+/// How long log files are kept behind the newest checkpoint.
+const LOG_RETENTION: &str = "interval 7 days";
+
+/// The log of one table.
+pub(crate) struct Log {
+    dataset: DatasetId,
+    /// Rooted at the table's folder.
+    pub(crate) files: Arc<dyn ObjectStore>,
+    store: LogStoreRef,
+}
+
+/// What a replay finds.
+pub(crate) struct Replayed {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) pushes: Pushes,
+    /// The version of the newest checkpoint.
+    pub(crate) checkpoint: Option<u64>,
+}
+
+/// How an attempt to commit ended.
+pub(crate) enum Attempt {
+    /// The commit is in the log, at the version that was asked for.
+    Landed,
+    /// Another writer took the version; nothing was committed.
+    Taken,
+}
+
+impl Log {
+    pub(crate) fn new(root: &Arc<dyn ObjectStore>, dataset: DatasetId) -> Result<Self> {
+        let url = Url::parse(&format!("lake://store/{dataset}/")).map_err(|e| LakeError::Defect(e.to_string()))?;
+        let files: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(root), dataset.to_string()));
+        let store = default_logstore(Arc::clone(&files), Arc::clone(root), &url, &StorageConfig::default());
+        Ok(Self { dataset, files, store })
+    }
+
+    /// Writes version 0: the columns and our table properties.
+    pub(crate) async fn create(&self, layout: &Layout, window: Duration) -> Result<()> {
+        // Nothing of a push may be forgotten before its idempotency window has passed.
+        let keep = format!("interval {} seconds", window.as_secs().max(1));
+        CreateBuilder::new()
+            .with_log_store(Arc::clone(&self.store))
+            .with_save_mode(SaveMode::ErrorIfExists)
+            .with_columns(layout.delta_fields()?)
+            .with_configuration([
+                ("delta.logRetentionDuration", Some(LOG_RETENTION)),
+                ("delta.setTransactionRetentionDuration", Some(keep.as_str())),
+            ])
+            .with_commit_properties(hooks_off())
+            .await?;
+        Ok(())
+    }
+
+    /// Reads the newest version from checkpoint and commits.
+    pub(crate) async fn replay(&self) -> Result<Replayed> {
+        let table = self.load().await?;
+        let state = table.snapshot()?;
+        let layout = Arc::new(Layout::from_delta(&state.schema())?);
+        let files = state
+            .log_data()
+            .iter()
+            .map(|file| {
+                if file.deletion_vector_descriptor().is_some() {
+                    return Err(LakeError::UnsupportedTable("deletion vectors".to_owned()));
+                }
+                let stats = file.stats();
+                let path = file.path().into_owned();
+                Ok(Arc::new(DataFile::new(&layout, path, file.size(), file.modification_time(), stats.as_deref())?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let version = state.version();
+        let checkpoint = self.checkpoint_version().await?;
+        let pushes = self.pushes(checkpoint, version).await?;
+        Ok(Replayed { snapshot: Snapshot { dataset: self.dataset, version, layout, files }, pushes, checkpoint })
+    }
+
+    async fn load(&self) -> Result<DeltaTable> {
+        let mut table = DeltaTable::new(Arc::clone(&self.store));
+        match table.load().await {
+            Ok(()) => Ok(table),
+            Err(DeltaTableError::NotATable(_) | DeltaTableError::InvalidTableLocation(_)) => Err(LakeError::NoTable),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a version is in the log; one request.
+    pub(crate) async fn has(&self, version: u64) -> Result<bool> {
+        match self.files.head(&commit_path(version)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The actions of a version; `None` when there is no such version, or its log file was cleaned up.
+    pub(crate) async fn read(&self, version: u64) -> Result<Option<Vec<Action>>> {
+        let Some(bytes) = self.store.read_commit_entry(version).await? else {
+            return Ok(None);
+        };
+        let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        let actions = lines.map(|line| serde_json::from_slice(line).map_err(DeltaTableError::from));
+        Ok(Some(actions.collect::<Result<_, _>>()?))
+    }
+
+    /// Commits an append as exactly this version.
+    ///
+    /// After a doubtful answer the log is asked what is really there: a commit of ours that landed is
+    /// a success, whatever the store said.
+    pub(crate) async fn append(&self, version: u64, actions: Vec<Action>) -> Result<Attempt> {
+        let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
+        let ours = CommitData::new(actions, operation, std::collections::HashMap::new(), Vec::new())
+            .get_bytes()
+            .map_err(DeltaTableError::from)?;
+        let entry = CommitOrBytes::LogBytes(ours.clone());
+        let doubt = match self.store.write_commit_entry(version, entry, uuid::Uuid::new_v4()).await {
+            Ok(()) => return Ok(Attempt::Landed),
+            Err(TransactionError::VersionAlreadyExists(_)) => None,
+            Err(error) => Some(error),
+        };
+        match (self.store.read_commit_entry(version).await?, doubt) {
+            (Some(there), _) if there == ours => Ok(Attempt::Landed),
+            (Some(_), _) => Ok(Attempt::Taken),
+            (None, Some(error)) => Err(DeltaTableError::from(error).into()),
+            (None, None) => Err(LakeError::Defect("a version was taken and is not there".to_owned())),
+        }
+    }
+
+    /// Writes a checkpoint of the newest version, then removes log files that it made superfluous.
+    /// Answers the version of the checkpoint.
+    pub(crate) async fn checkpoint(&self) -> Result<u64> {
+        let table = self.load().await?;
+        let version = table.snapshot()?.version();
+        create_checkpoint(&table, None).await?;
+        let removed = cleanup_metadata(&table, None).await?;
+        tracing::debug!(dataset = %self.dataset, version, removed, "checkpoint written");
+        Ok(version)
+    }
+
+    async fn checkpoint_version(&self) -> Result<Option<u64>> {
+        Ok(self.last_checkpoint().await?.and_then(|hint| hint["version"].as_u64()))
+    }
+
+    async fn last_checkpoint(&self) -> Result<Option<serde_json::Value>> {
+        match self.files.get(&Path::from("_delta_log/_last_checkpoint")).await {
+            Ok(found) => {
+                let bytes: Bytes = found.bytes().await?;
+                Ok(serde_json::from_slice(&bytes).ok())
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The pushes that the log remembers: of the checkpoint, then of the commits after it.
+    async fn pushes(&self, checkpoint: Option<u64>, newest: u64) -> Result<Pushes> {
+        let mut pushes = match checkpoint {
+            Some(version) => self.checkpointed_pushes(version).await?,
+            None => Pushes::new(),
+        };
+        for version in checkpoint.map_or(0, |v| v + 1)..=newest {
+            let actions = self.read(version).await?.ok_or_else(|| {
+                LakeError::UnsupportedTable(format!("version {version} is missing from the log after its checkpoint"))
+            })?;
+            remember(&mut pushes, &actions);
+        }
+        Ok(pushes)
+    }
+
+    async fn checkpointed_pushes(&self, version: u64) -> Result<Pushes> {
+        let path = Path::from(format!("_delta_log/{version:020}.checkpoint.parquet"));
+        // A checkpoint is small beside the data it lists, and this happens once per open table.
+        let bytes = self.files.get(&path).await?.bytes().await?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
+        let mask = ProjectionMask::columns(
+            builder.parquet_schema(),
+            ["txn.appId", "txn.version", "txn.lastUpdated"],
+        );
+        let mut pushes = Pushes::new();
+        for batch in builder.with_projection(mask).build()? {
+            remember_batch(&mut pushes, &batch?)?;
+        }
+        Ok(pushes)
+    }
+}
+
+/// Notes the pushes among a commit's actions.
+pub(crate) fn remember(pushes: &mut Pushes, actions: &[Action]) {
+    for action in actions {
+        if let Action::Txn(txn) = action {
+            pushes.extend(txn::parse(&txn.app_id, txn.version, txn.last_updated));
+        }
+    }
+}
+
+fn remember_batch(pushes: &mut Pushes, batch: &RecordBatch) -> Result<()> {
+    let malformed = || LakeError::UnsupportedTable("the checkpoint's txn column is malformed".to_owned());
+    let Some(column) = batch.column_by_name("txn") else {
+        return Ok(());
+    };
+    let txns = column.as_struct_opt().ok_or_else(malformed)?;
+    let ids = txns.column_by_name("appId").and_then(|c| c.as_string_opt::<i32>()).ok_or_else(malformed)?;
+    let versions =
+        txns.column_by_name("version").and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(malformed)?;
+    let updated = txns.column_by_name("lastUpdated").and_then(|c| c.as_primitive_opt::<Int64Type>());
+    for row in (0..txns.len()).filter(|row| txns.is_valid(*row)) {
+        let at = updated.filter(|u| u.is_valid(row)).map(|u| u.value(row));
+        pushes.extend(txn::parse(ids.value(row), versions.value(row), at));
+    }
+    Ok(())
+}
+
+fn commit_path(version: u64) -> Path {
+    Path::from(format!("_delta_log/{version:020}.json"))
+}
+
+/// Checkpoints and clean-up inside a commit would report a commit that landed as failed.
+fn hooks_off() -> CommitProperties {
+    CommitProperties::default().with_create_checkpoint(false).with_cleanup_expired_logs(Some(false))
+}

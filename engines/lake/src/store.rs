@@ -1,0 +1,45 @@
+//! From a storage URL to an object store.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use url::Url;
+
+use crate::durable::{DurableLocal, create_durable_folder};
+use crate::error::{LakeError, Result};
+
+/// Opens the root that holds all tables.
+///
+/// `file:///folder` is created when missing, each write synced; `memory:` lives as long as the
+/// process and is for tests.
+pub(crate) fn open(url: &Url) -> Result<Arc<dyn ObjectStore>> {
+    match url.scheme() {
+        "memory" => Ok(Arc::new(InMemory::new())),
+        "file" => open_folder(url),
+        other => Err(bad(url, &format!("scheme `{other}` is not supported; use file:///a/folder"))),
+    }
+}
+
+fn open_folder(url: &Url) -> Result<Arc<dyn ObjectStore>> {
+    let folder = url.to_file_path().map_err(|()| bad(url, "it must name an absolute folder: file:///a/folder"))?;
+    create_durable_folder(&folder).map_err(|e| bad(url, &format!("the folder cannot be created: {e}")))?;
+    Ok(Arc::new(DurableLocal::open(&folder)?))
+}
+
+/// Asks the store something that only a reachable store can answer.
+pub(crate) async fn ping(store: &dyn ObjectStore) -> Result<()> {
+    match store.list(None).next().await {
+        None | Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(error.into()),
+    }
+}
+
+fn bad(url: &Url, why: &str) -> LakeError {
+    let mut shown = url.clone();
+    // Only fails for URLs that cannot carry credentials in the first place.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    LakeError::BadStore { url: shown.to_string(), why: why.to_owned() }
+}
