@@ -1,0 +1,95 @@
+//! Imports go one way. The table is the rule; a new edge is a decision, made here and in ARCHITECTURE.md.
+
+use std::collections::BTreeSet;
+
+use lakegate_tidy::{Result, Workspace};
+
+/// Each crate, and which of ours it may be built with.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("lakegate-catalog", &[]),
+    ("lakegate-catalog-sql", &["lakegate-catalog"]),
+    ("lakegate-config", &[]),
+    ("lakegate-formats", &["lakegate-catalog"]),
+    ("lakegate-lake", &["lakegate-catalog"]),
+    ("lakegate-query", &["lakegate-catalog", "lakegate-lake"]),
+    ("lakegate-rest", &["lakegate-catalog", "lakegate-formats", "lakegate-lake", "lakegate-query"]),
+    (
+        "lakegate-gateway",
+        &[
+            "lakegate-catalog",
+            "lakegate-catalog-sql",
+            "lakegate-config",
+            "lakegate-formats",
+            "lakegate-lake",
+            "lakegate-query",
+            "lakegate-rest",
+        ],
+    ),
+    ("lakegate-e2e", &[]),
+    ("lakegate-slt", &["lakegate-e2e"]),
+    ("lakegate-tidy", &[]),
+];
+
+/// Which crates may not name which libraries: the catalog knows no engine, an engine no protocol, and
+/// only the gateway chooses adapters.
+const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
+    (
+        &["lakegate-catalog", "lakegate-catalog-sql", "lakegate-config"],
+        &["arrow", "datafusion", "deltalake", "parquet"],
+    ),
+    (
+        &[
+            "lakegate-catalog",
+            "lakegate-catalog-sql",
+            "lakegate-config",
+            "lakegate-formats",
+            "lakegate-lake",
+            "lakegate-query",
+        ],
+        &["axum", "hyper", "tonic", "tower", "tower-http", "utoipa"],
+    ),
+    (&["lakegate-formats"], &["datafusion", "deltalake", "object_store"]),
+    (&["lakegate-rest"], &["sqlx", "deltalake", "object_store"]),
+    (&["lakegate-config"], &["tokio", "sqlx"]),
+];
+
+#[test]
+fn crates_use_only_what_stands_below_them() -> Result<()> {
+    let workspace = Workspace::read()?;
+    let ours: BTreeSet<&str> = workspace.ours().map(|p| p.name.as_str()).collect();
+    let stated: BTreeSet<&str> = MAY_USE.iter().map(|(name, _)| *name).collect();
+    assert_eq!(ours, stated, "every crate of the workspace has a row in MAY_USE");
+
+    for package in workspace.ours() {
+        let allowed = MAY_USE.iter().find(|(name, _)| *name == package.name).map_or(&[][..], |(_, allowed)| *allowed);
+        let used = package.uses.iter().filter(|name| ours.contains(name.as_str()));
+        let forbidden: Vec<_> = used.filter(|name| !allowed.contains(&name.as_str())).collect();
+        assert!(forbidden.is_empty(), "{} must not use {forbidden:?}", package.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn layers_do_not_name_what_belongs_above_or_beside_them() -> Result<()> {
+    let workspace = Workspace::read()?;
+    for (crates, libraries) in MAY_NOT_NAME {
+        for package in workspace.ours().filter(|p| crates.contains(&p.name.as_str())) {
+            let named: Vec<_> = libraries.iter().filter(|library| package.uses.contains(**library)).collect();
+            assert!(named.is_empty(), "{} must not name {named:?}", package.name);
+        }
+    }
+    Ok(())
+}
+
+/// The rules above would pass if the names in them were wrong.
+#[test]
+fn every_library_that_is_forbidden_somewhere_is_used_somewhere() -> Result<()> {
+    let workspace = Workspace::read()?;
+    let later = ["tonic"];
+    let used: BTreeSet<&String> = workspace.ours().flat_map(|p| p.uses.iter()).collect();
+    for library in MAY_NOT_NAME.iter().flat_map(|(_, libraries)| *libraries) {
+        let known = used.contains(&(*library).to_owned()) || later.contains(library);
+        assert!(known, "nothing uses {library}: is the name right?");
+    }
+    Ok(())
+}
