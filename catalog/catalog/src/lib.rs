@@ -1,1 +1,55 @@
-//! Lakegate.
+//! What the catalog is: the words, records and traits through which the rest of Lakegate knows
+//! datasets and callers.
+//!
+//! It holds metadata and decides who may do what. It is not a storage engine and never sees table
+//! data: nothing here knows Arrow, DataFusion, HTTP or a path.
+//!
+//! The main type is the [`Catalog`] trait, the sum of [`Datasets`], [`Principals`] and [`Grants`].
+//! [`MemoryCatalog`] implements it in memory; `lakegate-catalog-sql` does on SQLite and PostgreSQL.
+//! [`contract`] holds the suites that every implementation must pass.
+
+mod access;
+mod column;
+pub mod contract;
+mod dataset;
+mod error;
+mod grant;
+mod ids;
+mod memory;
+mod name;
+mod owner;
+mod page;
+mod principal;
+mod token;
+
+pub use access::{Access, Caller};
+pub use column::{Column, ColumnType, ParseTypeError};
+pub use dataset::{
+    Dataset, DatasetKind, Datasets, GeometryColumn, MergeStrategy, NewDataset, Tombstone, Visibility,
+};
+pub use error::{CatalogError, ErrorKind, Result};
+pub use grant::{Grant, Grants, Role, Scope};
+pub use ids::{DatasetId, PrincipalId, TokenId};
+pub use memory::MemoryCatalog;
+pub use name::{DatasetName, Namespace};
+pub use owner::ensure_owner;
+pub use page::{Listing, Page};
+pub use principal::{NewPrincipal, NewToken, Principal, PrincipalKind, Principals, TokenRecord};
+pub use token::{ApiToken, TokenHash};
+
+use async_trait::async_trait;
+
+/// All that the gateway asks of a catalog.
+#[async_trait]
+pub trait Catalog: Datasets + Principals + Grants + 'static {
+    /// Reaches the backing store and answers once it has really answered; `/readyz` calls it.
+    async fn ping(&self) -> Result<()>;
+
+    /// Creates the instance's first owner together with its first token, all or nothing. `None`, and
+    /// nothing changed, when the instance already has an owner: of several callers at once, in one process or in
+    /// many, exactly one creates it.
+    ///
+    /// The caller makes the token, so that it can be kept safe before the instance comes to depend on
+    /// it. Errors: `AlreadyExists` when a principal without that role has the name; `Invalid`.
+    async fn create_first_owner(&self, owner: NewPrincipal, token: &TokenHash) -> Result<Option<Principal>>;
+}

@@ -1,0 +1,196 @@
+//! Datasets: the record and the trait that keeps it.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::access::Caller;
+use crate::column::Column;
+use crate::error::{CatalogError, Result};
+use crate::ids::{DatasetId, PrincipalId};
+use crate::name::{DatasetName, Namespace};
+use crate::page::{Listing, Page};
+
+/// Where a dataset's rows come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatasetKind {
+    /// Written from outside: push, bulk ingest, import.
+    Root,
+    /// Defined by SQL over other datasets.
+    Derivative,
+}
+
+/// What a push does with rows that are already there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MergeStrategy {
+    /// Adds the rows.
+    Append,
+}
+
+/// Who may read without a grant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    /// Anyone, also without a token.
+    Public,
+    /// Only principals with a role on it.
+    #[default]
+    Private,
+}
+
+/// The geometry column of a dataset that has one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeometryColumn {
+    /// The column's name.
+    pub column: String,
+    /// Its coordinate reference system, such as `EPSG:4326`.
+    pub crs: String,
+}
+
+/// What the catalog knows of one dataset. Its version and rows are in storage, not here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataset {
+    /// Names it for ever, also after a rename; names its folder in storage.
+    pub id: DatasetId,
+    /// The name in SQL and URLs.
+    pub name: DatasetName,
+    /// Where rows come from.
+    pub kind: DatasetKind,
+    /// The columns, in order.
+    pub schema: Vec<Column>,
+    /// Columns that identify a row; empty when nothing does.
+    pub primary_key: Vec<String>,
+    /// What a push does with rows already there.
+    pub merge: MergeStrategy,
+    /// The column that says when a row happened, where one does.
+    pub event_time: Option<String>,
+    /// The geometry column, where there is one.
+    pub geometry: Option<GeometryColumn>,
+    /// Who may read without a grant.
+    pub visibility: Visibility,
+    /// Free text for people.
+    pub description: String,
+    /// When it was created; microseconds are kept.
+    pub created_at: DateTime<Utc>,
+    /// When this record last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A dataset to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDataset {
+    /// The id, chosen by the caller so that storage can be prepared first.
+    pub id: DatasetId,
+    /// The name; must be free.
+    pub name: DatasetName,
+    /// Where rows come from.
+    pub kind: DatasetKind,
+    /// The columns, at least one.
+    pub schema: Vec<Column>,
+    /// Columns that identify a row.
+    pub primary_key: Vec<String>,
+    /// What a push does with rows already there.
+    pub merge: MergeStrategy,
+    /// The column that says when a row happened.
+    pub event_time: Option<String>,
+    /// The geometry column.
+    pub geometry: Option<GeometryColumn>,
+    /// Who may read without a grant.
+    pub visibility: Visibility,
+    /// Free text.
+    pub description: String,
+}
+
+impl NewDataset {
+    /// A private root dataset with these columns and nothing else set.
+    pub fn root(name: DatasetName, schema: Vec<Column>) -> Self {
+        Self {
+            id: DatasetId::generate(),
+            name,
+            kind: DatasetKind::Root,
+            schema,
+            primary_key: Vec::new(),
+            merge: MergeStrategy::Append,
+            event_time: None,
+            geometry: None,
+            visibility: Visibility::Private,
+            description: String::new(),
+        }
+    }
+
+    /// Checks what needs no look-up; every implementation calls it before it stores anything. The
+    /// columns follow [`Column::check_all`], and every column that another field names exists.
+    pub fn check(&self) -> Result<()> {
+        if self.schema.is_empty() {
+            return Err(invalid("dataset", &self.name.to_string(), "it must have at least one column"));
+        }
+        Column::check_all(&self.schema)?;
+        let named = self.primary_key.iter().chain(&self.event_time).chain(self.geometry.iter().map(|g| &g.column));
+        for name in named {
+            if !self.schema.iter().any(|column| column.name == *name) {
+                return Err(invalid("column name", name, "the schema has no such column"));
+            }
+        }
+        let texts = [Some(&self.description), self.geometry.as_ref().map(|g| &g.crs)];
+        if texts.into_iter().flatten().any(|text| text.contains('\0') || text.len() > Self::MAX_TEXT) {
+            return Err(invalid("description", &self.description, "it must be at most 10,000 bytes without NUL"));
+        }
+        Ok(())
+    }
+
+    /// Bytes that a free text may have.
+    const MAX_TEXT: usize = 10_000;
+}
+
+fn invalid(what: &'static str, value: &str, why: &str) -> CatalogError {
+    CatalogError::Invalid { what, value: value.chars().take(80).collect(), why: why.to_owned() }
+}
+
+/// A dataset that was deleted and whose files wait to be removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The deleted dataset.
+    pub id: DatasetId,
+    /// When it was deleted; readers that started before may still need the files for a while.
+    pub deleted_at: DateTime<Utc>,
+}
+
+/// Namespaces and datasets.
+#[async_trait]
+pub trait Datasets: Send + Sync {
+    /// Creates a namespace if it does not exist; true when it was new.
+    async fn ensure_namespace(&self, namespace: &Namespace) -> Result<bool>;
+
+    /// Whether the namespace exists.
+    async fn namespace_exists(&self, namespace: &Namespace) -> Result<bool>;
+
+    /// Creates a dataset in an existing namespace and makes `owner` its owner, both or neither.
+    ///
+    /// [`NewDataset::check`] must pass. Errors: `AlreadyExists` for the name, or for an id that a dataset
+    /// or a tombstone has; `NotFound` for the namespace or the owner; `Invalid`.
+    async fn create_dataset(&self, dataset: NewDataset, owner: PrincipalId) -> Result<Dataset>;
+
+    /// The dataset with this name; `None` when there is none. Does not look at rights.
+    async fn dataset(&self, name: &DatasetName) -> Result<Option<Dataset>>;
+
+    /// The datasets that `caller` may see, by name, optionally of one namespace only. Errors: `Invalid`
+    /// for a cursor that no listing gave.
+    async fn list_datasets(
+        &self,
+        caller: &Caller,
+        namespace: Option<&Namespace>,
+        page: &Page,
+    ) -> Result<Listing<Dataset>>;
+
+    /// Takes the dataset and its grants away and leaves a [`Tombstone`]. Errors: `NotFound`.
+    async fn delete_dataset(&self, id: DatasetId) -> Result<()>;
+
+    /// Deleted datasets whose files are not known to be gone, oldest first, at most 1,000.
+    async fn tombstones(&self) -> Result<Vec<Tombstone>>;
+
+    /// Forgets a tombstone once its files are gone; nothing happens when there is none.
+    async fn forget_tombstone(&self, id: DatasetId) -> Result<()>;
+}

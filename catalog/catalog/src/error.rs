@@ -1,0 +1,141 @@
+//! The one list of error kinds, and the catalog's own errors.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What went wrong, from the caller's point of view: it says what to do next.
+///
+/// Every crate's error answers one of these from `kind()`. Each protocol maps them to its own
+/// codes in exactly one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The request is wrong and will stay wrong: change it.
+    Invalid,
+    /// Understood, but not done here (format, statement, type).
+    Unsupported,
+    /// A credential is malformed, unknown or expired.
+    Unauthenticated,
+    /// The caller is known and may see the thing, but may not do this to it.
+    Denied,
+    /// No such thing, or none that the caller may see.
+    NotFound,
+    /// Something else has the name, or changed it meanwhile.
+    Conflict,
+    /// A condition that the request itself stated does not hold.
+    Precondition,
+    /// The request is larger than a stated limit.
+    TooLarge,
+    /// The request used up a budget of its own (memory, spill, rows).
+    Exhausted,
+    /// The request ran past its own deadline.
+    Deadline,
+    /// The server has too much to do: retry later.
+    Overloaded,
+    /// A dependency (catalog, storage) cannot be reached: retry later.
+    Unavailable,
+    /// The caller went away or cancelled.
+    Cancelled,
+    /// A defect of ours; the request id finds the log line.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The kind's stable word, as logs and metrics show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Unsupported => "unsupported",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Denied => "denied",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::Precondition => "precondition",
+            Self::TooLarge => "too_large",
+            Self::Exhausted => "exhausted",
+            Self::Deadline => "deadline",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+            Self::Cancelled => "cancelled",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The result of a catalog call.
+pub type Result<T, E = CatalogError> = std::result::Result<T, E>;
+
+/// Why a catalog call did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// A name or field breaks a rule; `why` states the rule.
+    #[error("{what} `{value}` is not valid: {why}")]
+    Invalid {
+        /// What the value is ("namespace", "column name").
+        what: &'static str,
+        /// The value as it was given.
+        value: String,
+        /// The rule it breaks.
+        why: String,
+    },
+    /// Nothing with this name or id.
+    #[error("{what} `{name}` does not exist")]
+    NotFound {
+        /// What was looked for ("dataset", "principal").
+        what: &'static str,
+        /// Its name or id.
+        name: String,
+    },
+    /// The name is taken.
+    #[error("{what} `{name}` already exists")]
+    AlreadyExists {
+        /// What was to be created.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The change would leave the instance without an owner.
+    #[error("the last owner of the instance cannot be removed: make another principal owner first")]
+    LastOwner,
+    /// The store behind the catalog failed or could not be reached.
+    #[error("the catalog's store failed: {0}")]
+    Store(#[source] Box<dyn StdError + Send + Sync>),
+    /// The store answered something that this version cannot read.
+    #[error("the catalog holds a record that this version cannot read: {0}")]
+    Corrupt(String),
+}
+
+impl CatalogError {
+    /// What the caller should do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Invalid { .. } => ErrorKind::Invalid,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::AlreadyExists { .. } | Self::LastOwner => ErrorKind::Conflict,
+            Self::Store(_) => ErrorKind::Unavailable,
+            Self::Corrupt(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// The stable code of the problem document.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "invalid_name",
+            Self::NotFound { .. } => "not_found",
+            Self::AlreadyExists { .. } => "already_exists",
+            Self::LastOwner => "last_owner",
+            Self::Store(_) => "catalog_unavailable",
+            Self::Corrupt(_) => "internal",
+        }
+    }
+
+    /// Wraps a failure of the backing store.
+    pub fn store(error: impl StdError + Send + Sync + 'static) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
