@@ -1,1 +1,28 @@
-//! Lakegate.
+//! Drives the real `lakegate` binary from outside: starts it as a process on port 0 with a data folder
+//! of its own, speaks to its sockets, stops it politely or kills it.
+//!
+//! It links none of our other crates: what it can do, a client can do. The binary is the one that the
+//! environment variable `LAKEGATE_BIN` names; `make test` builds it and sets the variable.
+//!
+//! [`Gateway`] is the process, [`Client`] speaks to it. Then, in reading order:
+//! - [`gateway`]: start, stop, kill, restart
+//! - [`client`]: requests and answers
+//! - [`process`]: what the operating system says about the process
+//! - [`hostile`]: bad requests as data, and the runner that judges the answers
+
+pub mod client;
+pub mod gateway;
+pub mod hostile;
+pub mod process;
+
+pub use client::{Answer, Client};
+pub use gateway::{Gateway, Options};
+
+/// The result of a step of a test; the error says what was expected and what came.
+pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A variable that `make test` sets, or an error that says how.
+pub fn environment(name: &str, how: &str) -> Result<String> {
+    #[expect(clippy::disallowed_methods, reason = "the one place where tests read their environment")]
+    std::env::var(name).map_err(|_| format!("{name} is not set: {how}, or run `make test`").into())
+}
