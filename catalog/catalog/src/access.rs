@@ -39,9 +39,14 @@ impl Access {
     /// Looks a dataset up for a caller. `None` when it does not exist *or may not be seen*: nobody
     /// can tell the two apart.
     pub async fn find(catalog: &dyn Catalog, caller: &Caller, name: &DatasetName) -> Result<Option<Self>> {
-        let Some(dataset) = catalog.dataset(name).await? else {
-            return Ok(None);
-        };
+        match catalog.dataset(name).await? {
+            Some(dataset) => Self::of(catalog, caller, dataset).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What a caller may do to a dataset that was looked up already; `None` when it may not see it.
+    pub async fn of(catalog: &dyn Catalog, caller: &Caller, dataset: Dataset) -> Result<Option<Self>> {
         let granted = match caller {
             Caller::Anonymous => None,
             Caller::Principal(principal) => catalog.role_on_dataset(principal.id, &dataset).await?,

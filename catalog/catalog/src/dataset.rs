@@ -176,6 +176,9 @@ pub trait Datasets: Send + Sync {
     /// The dataset with this name; `None` when there is none. Does not look at rights.
     async fn dataset(&self, name: &DatasetName) -> Result<Option<Dataset>>;
 
+    /// The dataset with this id; `None` when there is none. Does not look at rights.
+    async fn dataset_by_id(&self, id: DatasetId) -> Result<Option<Dataset>>;
+
     /// The datasets that `caller` may see, by name, optionally of one namespace only. Errors: `Invalid`
     /// for a cursor that no listing gave.
     async fn list_datasets(

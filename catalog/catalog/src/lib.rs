@@ -24,9 +24,7 @@ mod token;
 
 pub use access::{Access, Caller};
 pub use column::{Column, ColumnType, ParseTypeError};
-pub use dataset::{
-    Dataset, DatasetKind, Datasets, GeometryColumn, MergeStrategy, NewDataset, Tombstone, Visibility,
-};
+pub use dataset::{Dataset, DatasetKind, Datasets, GeometryColumn, MergeStrategy, NewDataset, Tombstone, Visibility};
 pub use error::{CatalogError, ErrorKind, Result};
 pub use grant::{Grant, Grants, Role, Scope};
 pub use ids::{DatasetId, PrincipalId, TokenId};

@@ -1,1 +1,25 @@
-//! Lakegate.
+//! The settings of a Lakegate process: plain data, checked before anything is built from it.
+//!
+//! It does no IO: the caller collects [`Sources`] (flags, environment, the text of a file) and reads
+//! the first existing file of [`search_path`]. It builds nothing and knows no other crate of Lakegate.
+//!
+//! The main type is [`Settings`]. **Precedence: flags > environment (`LAKEGATE__SECTION__KEY`) > file >
+//! defaults**, key by key; [`Settings::from_sources`] is the one place that knows it. One table of keys serves
+//! reading, printing and the error that names the nearest key.
+
+mod effective;
+mod error;
+mod file;
+mod form;
+mod keys;
+mod paths;
+mod settings;
+mod size;
+mod sources;
+mod span;
+
+pub use error::{ConfigError, Place};
+pub use paths::search_path;
+pub use settings::{Catalog, Ingest, Log, LogFormat, Query, Rest, Settings, Storage};
+pub use size::ByteSize;
+pub use sources::Sources;

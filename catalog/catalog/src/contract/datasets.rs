@@ -58,6 +58,8 @@ async fn a_dataset_reads_back_whole(catalog: Arc<dyn Catalog>) {
     assert_eq!(made, read, "the answer of the creation is what is kept, to the microsecond");
     assert!(before <= read.created_at && read.created_at <= Utc::now(), "{}", read.created_at);
     assert_eq!(read.created_at, read.updated_at);
+    assert_eq!(catalog.dataset_by_id(read.id).await.expect("answer").as_ref(), Some(&read));
+    assert!(catalog.dataset_by_id(DatasetId::generate()).await.expect("answer").is_none());
     let back = NewDataset {
         id: read.id,
         name: read.name,
@@ -227,6 +229,7 @@ async fn deletion_leaves_a_tombstone_and_frees_the_name(catalog: Arc<dyn Catalog
     refused(catalog.delete_dataset(first.id).await, "not_found");
 
     assert!(catalog.dataset(&first.name).await.expect("answer").is_none());
+    assert!(catalog.dataset_by_id(first.id).await.expect("answer").is_none());
     assert!(catalog.grants_on(&Scope::Dataset(first.id)).await.expect("answer").is_empty());
     let again = dataset(&catalog, "geo.a", &ann).await;
     assert_ne!(again.id, first.id);

@@ -1,0 +1,244 @@
+//! The forms that values have: how each is read from text, bounded and written back.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::settings::LogFormat;
+use crate::size::ByteSize;
+use crate::span;
+
+/// A value as `Settings::effective_toml` writes it.
+pub(crate) enum Printed {
+    /// A TOML string.
+    Text(String),
+    /// A TOML integer.
+    Number(usize),
+}
+
+/// One form. The text may come from a flag, a variable or a TOML scalar.
+pub(crate) trait Form {
+    /// What the settings keep.
+    type Value;
+
+    /// The form in words, to follow "must be".
+    const EXPECTED: &'static str;
+
+    /// Reads and bounds; `None` when the text does not have the form.
+    fn read(text: &str) -> Option<Self::Value>;
+
+    /// Writes so that `read` gives the same value.
+    fn print(value: &Self::Value) -> Printed;
+}
+
+/// A whole number, at least 1.
+pub(crate) struct Count;
+
+impl Form for Count {
+    type Value = usize;
+    const EXPECTED: &'static str = "a whole number, at least 1";
+
+    fn read(text: &str) -> Option<usize> {
+        CountOrZero::read(text).filter(|count| *count > 0)
+    }
+
+    fn print(value: &usize) -> Printed {
+        Printed::Number(*value)
+    }
+}
+
+/// A whole number.
+pub(crate) struct CountOrZero;
+
+impl Form for CountOrZero {
+    type Value = usize;
+    const EXPECTED: &'static str = "a whole number";
+
+    fn read(text: &str) -> Option<usize> {
+        text.trim().parse().ok().filter(|count| u32::try_from(*count).is_ok())
+    }
+
+    fn print(value: &usize) -> Printed {
+        Printed::Number(*value)
+    }
+}
+
+/// A size above zero.
+pub(crate) struct Size;
+
+impl Form for Size {
+    type Value = ByteSize;
+    const EXPECTED: &'static str = "a size above zero such as \"512MiB\" or \"4GiB\"";
+
+    fn read(text: &str) -> Option<ByteSize> {
+        SizeOrZero::read(text).filter(|size| *size > ByteSize::ZERO)
+    }
+
+    fn print(value: &ByteSize) -> Printed {
+        Printed::Text(value.to_string())
+    }
+}
+
+/// A size.
+pub(crate) struct SizeOrZero;
+
+impl Form for SizeOrZero {
+    type Value = ByteSize;
+    const EXPECTED: &'static str = "a size such as \"512MiB\" or \"4GiB\"";
+
+    fn read(text: &str) -> Option<ByteSize> {
+        text.parse().ok()
+    }
+
+    fn print(value: &ByteSize) -> Printed {
+        Printed::Text(value.to_string())
+    }
+}
+
+/// A span of time above zero.
+pub(crate) struct Span;
+
+impl Form for Span {
+    type Value = Duration;
+    const EXPECTED: &'static str = "a duration above zero such as \"30s\", \"10m\" or \"1h\"";
+
+    fn read(text: &str) -> Option<Duration> {
+        SpanOrZero::read(text).filter(|span| !span.is_zero())
+    }
+
+    fn print(value: &Duration) -> Printed {
+        Printed::Text(span::print(*value))
+    }
+}
+
+/// A span of time.
+pub(crate) struct SpanOrZero;
+
+impl Form for SpanOrZero {
+    type Value = Duration;
+    const EXPECTED: &'static str = "a duration such as \"30s\", \"10m\" or \"1h\"";
+
+    fn read(text: &str) -> Option<Duration> {
+        span::parse(text)
+    }
+
+    fn print(value: &Duration) -> Printed {
+        Printed::Text(span::print(*value))
+    }
+}
+
+/// An address to listen on.
+pub(crate) struct Address;
+
+impl Form for Address {
+    type Value = SocketAddr;
+    const EXPECTED: &'static str = "an IP address and a port such as \"127.0.0.1:7780\" or \"[::1]:7780\"";
+
+    fn read(text: &str) -> Option<SocketAddr> {
+        let text = text.trim();
+        text.strip_prefix("localhost:").map_or_else(|| text.parse(), |port| format!("127.0.0.1:{port}").parse()).ok()
+    }
+
+    fn print(value: &SocketAddr) -> Printed {
+        Printed::Text(value.to_string())
+    }
+}
+
+/// A folder; made absolute later.
+pub(crate) struct Folder;
+
+impl Form for Folder {
+    type Value = PathBuf;
+    const EXPECTED: &'static str = "the path of a folder";
+
+    fn read(text: &str) -> Option<PathBuf> {
+        (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
+    }
+
+    fn print(value: &PathBuf) -> Printed {
+        Printed::Text(value.display().to_string())
+    }
+}
+
+/// Where a database is.
+pub(crate) struct Database;
+
+impl Form for Database {
+    type Value = Option<String>;
+    const EXPECTED: &'static str = "sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+
+    fn read(text: &str) -> Option<Option<String>> {
+        let file = text.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty());
+        let server = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+        (file || (server && url::Url::parse(text).is_ok())).then(|| Some(text.to_owned()))
+    }
+
+    fn print(value: &Option<String>) -> Printed {
+        Printed::Text(value.clone().unwrap_or_default())
+    }
+}
+
+/// Where objects are.
+pub(crate) struct Store;
+
+impl Form for Store {
+    type Value = Option<String>;
+    const EXPECTED: &'static str = "a URL such as \"file:///srv/lake\"";
+
+    fn read(text: &str) -> Option<Option<String>> {
+        (text.contains("://") && url::Url::parse(text).is_ok()).then(|| Some(text.to_owned()))
+    }
+
+    fn print(value: &Option<String>) -> Printed {
+        Printed::Text(value.clone().unwrap_or_default())
+    }
+}
+
+/// How logs look.
+pub(crate) struct Format;
+
+impl Form for Format {
+    type Value = LogFormat;
+    const EXPECTED: &'static str = "auto, text or json";
+
+    fn read(text: &str) -> Option<LogFormat> {
+        match text {
+            "auto" => Some(LogFormat::Auto),
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        }
+    }
+
+    fn print(value: &LogFormat) -> Printed {
+        let word = match value {
+            LogFormat::Auto => "auto",
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        Printed::Text(word.to_owned())
+    }
+}
+
+/// A log level or directives. Only the form is looked at here: a level word, alone or after `=`, in
+/// every part.
+pub(crate) struct Level;
+
+impl Form for Level {
+    type Value = String;
+    const EXPECTED: &'static str =
+        "a level (off, error, warn, info, debug, trace), or such as \"info,lakegate_query=debug\"";
+
+    fn read(text: &str) -> Option<String> {
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        let is_level = |part: &str| {
+            let word = part.rsplit('=').next().unwrap_or(part).trim();
+            levels.iter().any(|level| level.eq_ignore_ascii_case(word))
+        };
+        text.split(',').all(is_level).then(|| text.to_owned())
+    }
+
+    fn print(value: &String) -> Printed {
+        Printed::Text(value.clone())
+    }
+}

@@ -1,0 +1,94 @@
+//! The table of keys: every setting's name, meaning, form and place in [`Settings`].
+
+use crate::form::{
+    Address, Count, CountOrZero, Database, Folder, Form, Format, Level, Printed, Size, SizeOrZero, Span, SpanOrZero,
+    Store,
+};
+use crate::settings::Settings;
+
+/// One setting.
+pub(crate) struct Key {
+    /// `section.key`, or `data_dir`.
+    pub(crate) name: &'static str,
+    /// What it does, in one line.
+    pub(crate) help: &'static str,
+    /// The form of its value, in words.
+    pub(crate) expected: &'static str,
+    /// Reads the text into the settings; `None` when it does not have the form.
+    pub(crate) set: fn(&mut Settings, &str) -> Option<()>,
+    /// The value in effect.
+    pub(crate) get: fn(&Settings) -> Printed,
+}
+
+macro_rules! key {
+    ($section:ident.$field:ident, $form:ty, $help:literal) => {
+        Key {
+            name: concat!(stringify!($section), ".", stringify!($field)),
+            help: $help,
+            expected: <$form>::EXPECTED,
+            set: |settings, text| {
+                settings.$section.$field = <$form>::read(text)?;
+                Some(())
+            },
+            get: |settings| <$form>::print(&settings.$section.$field),
+        }
+    };
+}
+
+/// All settings, in the order in which they are printed: those without a section first.
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "data_dir",
+        help: "Where this process keeps its files: catalog, lake, spill, owner-token.",
+        expected: Folder::EXPECTED,
+        set: |settings, text| {
+            settings.data_dir = Folder::read(text)?;
+            Some(())
+        },
+        get: |settings| Folder::print(&settings.data_dir),
+    },
+    key!(rest.listen, Address, "Address and port of the REST API; port 0 takes any free one."),
+    key!(rest.max_connections, Count, "Connections open at once."),
+    key!(rest.drain_timeout, SpanOrZero, "How long running requests may take to end after SIGTERM."),
+    key!(rest.header_timeout, Span, "How long a client may take to send a request's headers."),
+    Key {
+        get: |settings| Database::print(&Some(settings.database_url())),
+        ..key!(catalog.database_url, Database, "The catalog's database; default sqlite:<data_dir>/catalog.db.")
+    },
+    Key {
+        get: |settings| Store::print(&Some(settings.storage_root())),
+        ..key!(storage.root, Store, "Where root datasets are stored; default file://<data_dir>/lake/root.")
+    },
+    key!(query.memory, Size, "Memory of all queries together."),
+    key!(query.memory_per_query, Size, "Memory of one query; never more than query.memory."),
+    key!(query.process_memory, SizeOrZero, "The process's memory at which the largest query is cancelled; 0 chooses."),
+    key!(query.spill_per_query, SizeOrZero, "Disk that one query may spill to."),
+    key!(query.threads, CountOrZero, "Threads that run queries; 0 is one per core."),
+    key!(query.timeout, Span, "Deadline of a query that names none; never more than query.max_timeout."),
+    key!(query.max_timeout, Span, "The longest deadline that a query may ask for."),
+    key!(query.max_concurrent, Count, "Queries running at once; more are refused as overloaded."),
+    key!(query.default_rows, Count, "Rows of a JSON answer to a query that names no limit."),
+    key!(ingest.max_body, Size, "Bytes of one push after decompression."),
+    key!(ingest.max_row, Size, "Bytes of one row as text."),
+    key!(ingest.max_concurrent, Count, "Pushes running at once; more are refused as overloaded."),
+    key!(ingest.idempotency_window, Span, "How long an Idempotency-Key is remembered."),
+    key!(ingest.timeout, Span, "Deadline of one push."),
+    key!(ingest.idle_timeout, Span, "How long a push may send nothing."),
+    key!(log.format, Format, "How log lines look: text on a terminal and JSON otherwise (auto), text, or json."),
+    key!(log.level, Level, "What is logged: a level, or directives such as info,lakegate_query=debug."),
+];
+
+/// The setting with this name.
+pub(crate) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The name of the setting that is most like `name`, which may be a whole name, a section or a key alone.
+pub(crate) fn nearest(name: &str) -> &'static str {
+    let name: String = name.chars().take(80).collect();
+    let distance = |key: &&Key| {
+        let (section, last) = key.name.rsplit_once('.').unwrap_or((key.name, key.name));
+        [key.name, section, last].map(|word| strsim::damerau_levenshtein(word, &name)).into_iter().min()
+    };
+    KEYS.iter().min_by_key(distance).map_or("data_dir", |key| key.name)
+}

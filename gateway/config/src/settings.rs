@@ -1,0 +1,190 @@
+//! The settings themselves.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::size::ByteSize;
+
+/// Everything that can be set. A value of this type is complete and within its bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the process keeps its files; absolute when the working directory is.
+    pub data_dir: PathBuf,
+    /// The REST listener.
+    pub rest: Rest,
+    /// The catalog.
+    pub catalog: Catalog,
+    /// Object storage.
+    pub storage: Storage,
+    /// Limits of queries.
+    pub query: Query,
+    /// Limits of pushes.
+    pub ingest: Ingest,
+    /// Logs.
+    pub log: Log,
+}
+
+/// `[rest]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// Address and port; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Connections open at once; more wait in the system's queue.
+    pub max_connections: usize,
+    /// How long running requests may take to end after SIGTERM.
+    pub drain_timeout: Duration,
+    /// How long a client may take to send a request's headers.
+    pub header_timeout: Duration,
+}
+
+/// `[catalog]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalog {
+    /// `sqlite:PATH` or `postgres://…`; see [`Settings::database_url`] for the default.
+    pub database_url: Option<String>,
+}
+
+/// `[storage]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Storage {
+    /// URL of the folder of root datasets; see [`Settings::storage_root`] for the default.
+    pub root: Option<String>,
+}
+
+/// `[query]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Memory pool of all queries together.
+    pub memory: ByteSize,
+    /// Memory pool of one query; never more than `memory`.
+    pub memory_per_query: ByteSize,
+    /// Resident memory of the process at which the largest query is cancelled; 0 chooses it.
+    pub process_memory: ByteSize,
+    /// Disk that one query may spill to.
+    pub spill_per_query: ByteSize,
+    /// Threads that run queries; 0 is one per core.
+    pub threads: usize,
+    /// Deadline of a query that names none; never more than `max_timeout`.
+    pub timeout: Duration,
+    /// The longest deadline that a query may ask for.
+    pub max_timeout: Duration,
+    /// Queries running at once; more are refused as overloaded.
+    pub max_concurrent: usize,
+    /// Rows of a JSON answer to a query that names no limit.
+    pub default_rows: usize,
+}
+
+/// `[ingest]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingest {
+    /// Bytes of one push after decompression.
+    pub max_body: ByteSize,
+    /// Bytes of one row as text.
+    pub max_row: ByteSize,
+    /// Pushes running at once; more are refused as overloaded.
+    pub max_concurrent: usize,
+    /// How long an `Idempotency-Key` is remembered.
+    pub idempotency_window: Duration,
+    /// Deadline of one push.
+    pub timeout: Duration,
+    /// How long a push may send nothing.
+    pub idle_timeout: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// A level, or directives such as `info,lakegate_query=debug`.
+    pub level: String,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Text for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Settings {
+    /// The defaults, with this data folder.
+    pub fn with_data_dir(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            rest: Rest::default(),
+            catalog: Catalog::default(),
+            storage: Storage::default(),
+            query: Query::default(),
+            ingest: Ingest::default(),
+            log: Log::default(),
+        }
+    }
+
+    /// Where the catalog is: as set, else `sqlite:<data_dir>/catalog.db`. The path after `sqlite:` is
+    /// taken as it stands, without escapes.
+    pub fn database_url(&self) -> String {
+        let default = || format!("sqlite:{}", self.data_dir.join("catalog.db").display());
+        self.catalog.database_url.clone().unwrap_or_else(default)
+    }
+
+    /// Where root datasets are: as set, else `file://<data_dir>/lake/root`, escaped as URLs are.
+    pub fn storage_root(&self) -> String {
+        self.storage.root.clone().unwrap_or_else(|| {
+            let path = self.data_dir.join("lake").join("root");
+            url::Url::from_file_path(&path).map_or_else(|()| format!("file://{}", path.display()), String::from)
+        })
+    }
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7780)),
+            max_connections: 1024,
+            drain_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            memory: ByteSize::gib(1),
+            memory_per_query: ByteSize::mib(512),
+            process_memory: ByteSize::ZERO,
+            spill_per_query: ByteSize::gib(4),
+            threads: 0,
+            timeout: Duration::from_secs(60),
+            max_timeout: Duration::from_secs(3600),
+            max_concurrent: 64,
+            default_rows: 10_000,
+        }
+    }
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self {
+            max_body: ByteSize::gib(4),
+            max_row: ByteSize::mib(16),
+            max_concurrent: 32,
+            idempotency_window: Duration::from_secs(24 * 3600),
+            timeout: Duration::from_secs(600),
+            idle_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::default(), level: "info".to_owned() }
+    }
+}

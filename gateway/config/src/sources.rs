@@ -1,0 +1,82 @@
+//! From flags, environment and file to settings: the one place that knows precedence.
+
+use std::path::{Path, PathBuf};
+
+use crate::effective::hide_secrets;
+use crate::error::{ConfigError, Place};
+use crate::file;
+use crate::keys;
+use crate::paths::{absolute, default_data_dir};
+use crate::settings::Settings;
+
+/// All that settings are made from; collected by the caller, so that reading them needs no IO.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `(section.key, value)` from the command line; of two for one key the later counts.
+    pub flags: Vec<(String, String)>,
+    /// The whole environment: `LAKEGATE__…`, and `HOME` and `XDG_*` for default folders.
+    pub env: Vec<(String, String)>,
+    /// The settings file and its text, if there is one.
+    pub file: Option<(PathBuf, String)>,
+    /// What a relative `data_dir` is relative to, whichever source names it.
+    pub working_dir: PathBuf,
+}
+
+/// How variables start that are settings. Two underscores, so that `LAKEGATE_TOKEN` is none.
+const PREFIX: &str = "LAKEGATE__";
+
+impl Settings {
+    /// The settings in effect: flags > environment > file > defaults, key by key. Every source is checked
+    /// whole, also what another overrides.
+    pub fn from_sources(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut settings = Self::with_data_dir("");
+        if let Some((path, text)) = &sources.file {
+            for entry in file::entries(path, text)? {
+                set(&mut settings, &entry.name, &entry.text, entry.place)?;
+            }
+        }
+        for (variable, value) in &sources.env {
+            if let Some(name) = variable.strip_prefix(PREFIX) {
+                let name = name.to_ascii_lowercase().replace("__", ".");
+                set(&mut settings, &name, value, Place::Env(variable.clone()))?;
+            }
+        }
+        for (name, value) in &sources.flags {
+            set(&mut settings, name, value, Place::Flag)?;
+        }
+        settings.complete(sources)
+    }
+
+    /// Fills in what depends on other settings or on the environment.
+    fn complete(mut self, sources: &Sources) -> Result<Self, ConfigError> {
+        if self.data_dir == Path::new("") {
+            self.data_dir = default_data_dir(&sources.env).ok_or(ConfigError::NoDataDir)?;
+        }
+        self.data_dir = absolute(&self.data_dir, &sources.env, &sources.working_dir);
+        self.query.timeout = self.query.timeout.min(self.query.max_timeout);
+        self.query.memory_per_query = self.query.memory_per_query.min(self.query.memory);
+        Ok(self)
+    }
+}
+
+fn set(settings: &mut Settings, name: &str, value: &str, place: Place) -> Result<(), ConfigError> {
+    let Some(key) = keys::find(name) else {
+        return Err(unknown(name, place));
+    };
+    let done = (key.set)(settings, value);
+    done.ok_or_else(|| ConfigError::BadValue {
+        key: key.name,
+        place,
+        expected: key.expected,
+        value: hide_secrets(value).chars().take(80).collect(),
+    })
+}
+
+fn unknown(name: &str, place: Place) -> ConfigError {
+    let nearest = keys::nearest(name);
+    let nearest = match &place {
+        Place::Env(_) => format!("{PREFIX}{}", nearest.replace('.', "__").to_ascii_uppercase()),
+        _ => nearest.to_owned(),
+    };
+    ConfigError::UnknownKey { key: name.chars().take(80).collect(), place, nearest }
+}
