@@ -10,7 +10,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef};
 
 pub(crate) use fields::{Found, Members};
-pub(crate) use scalar::Scalar;
+pub(crate) use scalar::{Scalar, is_utc, read_bool};
 
 use crate::error::{FormatError, Result};
 use crate::format::Format;
