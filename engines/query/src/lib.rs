@@ -1,1 +1,34 @@
-//! Lakegate.
+//! SQL for a caller: a sandbox around DataFusion.
+//!
+//! A statement is bounded and checked node by node, resolved against the datasets that its caller
+//! may see, planned on a thread of its own and run on a runtime of its own, within a memory budget,
+//! a spill quota and a deadline. No file, URL, setting or environment is reachable.
+//!
+//! It is not a database: it never writes, keeps no session, and knows neither HTTP nor Flight. The
+//! main type is [`Engine`]; [`Engine::query`] answers a [`QueryStream`].
+//!
+//! In reading order: `engine` admits and wires; `statement` parses and checks; `session` and `plan`
+//! make the plan; `functions` and `alive` put bounds into it; `stream` runs it; `running`, `watch`,
+//! `memory`, `spill` and `planner` hold the limits; `translate` turns errors into words.
+
+mod alive;
+mod engine;
+mod error;
+mod explain;
+mod functions;
+mod information_schema;
+mod memory;
+mod plan;
+mod planner;
+mod running;
+mod session;
+mod spill;
+mod statement;
+mod stream;
+mod translate;
+mod watch;
+
+pub use engine::{Engine, EngineOptions, QueryRequest, Usage};
+pub use error::{Position, QueryError, Result};
+pub use statement::Params;
+pub use stream::QueryStream;

@@ -1,0 +1,200 @@
+//! Why a query did not succeed, in words for the person who wrote it.
+
+use std::time::Duration;
+
+use lakegate_catalog::{CatalogError, ErrorKind};
+use lakegate_lake::LakeError;
+
+/// The result of a query call.
+pub type Result<T, E = QueryError> = std::result::Result<T, E>;
+
+/// A place in the statement's text; both count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The line.
+    pub line: u64,
+    /// The column, in characters.
+    pub column: u64,
+}
+
+/// Why a query did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The text is not SQL.
+    #[error("the statement is not valid SQL: {message}")]
+    Syntax {
+        /// What the parser found and what it expected.
+        message: String,
+        /// Where.
+        position: Option<Position>,
+    },
+    /// Nothing to run, or more than one statement.
+    #[error("send exactly one statement; this text has {0}")]
+    StatementCount(usize),
+    /// A statement that is understood and not run here.
+    #[error("{statement} is not allowed: queries can only read; use SELECT, WITH, VALUES or EXPLAIN")]
+    StatementNotAllowed {
+        /// Its first words.
+        statement: String,
+    },
+    /// A construct of SELECT that this engine does not implement.
+    #[error("{0} is not supported")]
+    NotSupported(String),
+    /// The statement is past a bound that keeps planning short.
+    #[error(
+        "the statement is too complex: {what} (at most {limit}); split it, or join against a dataset or a VALUES list"
+    )]
+    TooComplex {
+        /// What there is too much of.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+    /// A relation's name is not `namespace.dataset`.
+    #[error("`{name}` does not name a dataset: write namespace.dataset, such as demo.flights")]
+    DatasetName {
+        /// The name as written.
+        name: String,
+    },
+    /// No such dataset, or none that the caller may see.
+    #[error("dataset `{name}` does not exist, or you may not see it")]
+    DatasetNotFound {
+        /// The name as written.
+        name: String,
+    },
+    /// A column that no relation in scope has.
+    #[error("column `{column}` does not exist{hint}")]
+    UnknownColumn {
+        /// The column as written.
+        column: String,
+        /// What to write instead, starting with `; `, or nothing.
+        hint: String,
+    },
+    /// A function that is not there.
+    #[error("{0}")]
+    UnknownFunction(String),
+    /// The statement parses and makes no sense: types, grouping, arguments.
+    #[error("the statement cannot be planned: {0}")]
+    InvalidStatement(String),
+    /// The parameters do not fit the statement.
+    #[error("the parameters do not fit: {0}")]
+    Parameters(String),
+    /// An expression failed on a value: division by zero, overflow, a bad argument.
+    #[error("evaluation failed: {0}")]
+    Evaluation(String),
+    /// A value does not fit the type it is cast to.
+    #[error("a value could not be cast: {0}; use try_cast to get NULL instead")]
+    Cast(String),
+    /// A function would make a value, or a batch of values, past the bound.
+    #[error(
+        "{function} would make {bytes} bytes, more than the {limit} allowed {scope}; make smaller values or fewer rows"
+    )]
+    ValueTooLarge {
+        /// The function.
+        function: String,
+        /// How many bytes it would take.
+        bytes: u64,
+        /// The bound.
+        limit: u64,
+        /// What the bound is for ("per value").
+        scope: &'static str,
+    },
+    /// The query's memory budget, or the process's, is used up.
+    #[error("the query ran out of memory: select fewer columns or rows, or aggregate earlier")]
+    MemoryExhausted,
+    /// The query's spill quota is used up.
+    #[error("the query wrote more temporary data than its quota allows: sort or group fewer rows")]
+    SpillExhausted,
+    /// The query ran past its deadline.
+    #[error("the query did not finish within {0:?}: ask for less, or for a longer timeout")]
+    Deadline(Duration),
+    /// Every slot is taken and the queue is full.
+    #[error("too many queries are waiting: try again in a moment")]
+    TooManyQueries,
+    /// The caller went away, or cancelled.
+    #[error("the query was cancelled")]
+    Cancelled,
+    /// The chosen query id is not well formed.
+    #[error("`{0}` is not a query id: use 1 to 64 of A-Z a-z 0-9 _ -")]
+    QueryId(String),
+    /// A running query has this id.
+    #[error("a running query already has the id `{0}`: choose another, or leave it out")]
+    QueryIdInUse(String),
+    /// The catalog could not answer. What it said goes to the log: it may name hosts.
+    #[error("the catalog could not answer: try again in a moment")]
+    Catalog(#[from] CatalogError),
+    /// A dataset could not be read. What storage said goes to the log: it may name paths.
+    #[error("a dataset could not be read from storage: try again in a moment")]
+    Lake(#[from] LakeError),
+    /// Storage failed while rows were being read; the log has the details.
+    #[error("storage failed while rows were being read: try again in a moment")]
+    Storage,
+    /// A defect of ours; the log has the details.
+    #[error("the query failed because of a defect in the server")]
+    Internal,
+}
+
+impl QueryError {
+    /// What the caller should do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::StatementNotAllowed { .. } | Self::NotSupported(_) => ErrorKind::Unsupported,
+            Self::DatasetNotFound { .. } => ErrorKind::NotFound,
+            Self::ValueTooLarge { .. } | Self::MemoryExhausted | Self::SpillExhausted => ErrorKind::Exhausted,
+            Self::Deadline(_) => ErrorKind::Deadline,
+            Self::TooManyQueries => ErrorKind::Overloaded,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::QueryIdInUse(_) => ErrorKind::Conflict,
+            Self::Catalog(error) => error.kind(),
+            Self::Lake(error) => error.kind(),
+            Self::Storage => ErrorKind::Unavailable,
+            Self::Internal => ErrorKind::Internal,
+            _ => ErrorKind::Invalid,
+        }
+    }
+
+    /// The stable code of the problem document.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Syntax { .. } => "syntax_error",
+            Self::StatementCount(_) => "one_statement",
+            Self::StatementNotAllowed { .. } => "statement_not_allowed",
+            Self::NotSupported(_) => "not_supported",
+            Self::TooComplex { .. } => "statement_too_complex",
+            Self::DatasetName { .. } => "invalid_dataset_name",
+            Self::DatasetNotFound { .. } => "dataset_not_found",
+            Self::UnknownColumn { .. } => "unknown_column",
+            Self::UnknownFunction(_) => "unknown_function",
+            Self::InvalidStatement(_) => "invalid_statement",
+            Self::Parameters(_) => "invalid_parameters",
+            Self::Evaluation(_) => "evaluation_failed",
+            Self::Cast(_) => "cast_failed",
+            Self::ValueTooLarge { .. } => "value_too_large",
+            Self::MemoryExhausted => "query_memory_exhausted",
+            Self::SpillExhausted => "spill_quota_exceeded",
+            Self::Deadline(_) => "query_deadline",
+            Self::TooManyQueries => "too_many_queries",
+            Self::Cancelled => "query_cancelled",
+            Self::QueryId(_) => "invalid_query_id",
+            Self::QueryIdInUse(_) => "query_id_in_use",
+            Self::Catalog(error) => error.code(),
+            Self::Lake(error) => error.code(),
+            Self::Storage => "storage_unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Where in the statement, when that is known.
+    pub fn position(&self) -> Option<Position> {
+        match self {
+            Self::Syntax { position, .. } => *position,
+            _ => None,
+        }
+    }
+
+    /// Logs what really happened and answers the generic error in its place.
+    pub(crate) fn internal(what: &str, detail: impl std::fmt::Display) -> Self {
+        tracing::error!(%detail, "{what}");
+        Self::Internal
+    }
+}

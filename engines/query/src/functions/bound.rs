@@ -1,0 +1,87 @@
+//! Puts the bounded forms of functions into a plan.
+//!
+//! It works on plans and not on the registry because the planner puts some functions in by itself:
+//! `[a, b]` is `make_array`, `a || b` on lists is `array_concat`.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::{ScalarFunction, WindowFunctionDefinition};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, ScalarUDF};
+
+use super::{aggregate, concat::Concat, scalar};
+
+static CONCAT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Concat::new())));
+
+/// The plan with every function that needs a bound in its bounded form, subqueries included. No
+/// column changes its name or type.
+pub(crate) fn bounded(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| node.map_expressions(|expr| expr.transform_up(bounded_expr)))
+        .map(|plan| plan.data)
+}
+
+fn bounded_expr(expr: Expr) -> Result<Transformed<Expr>> {
+    Ok(match expr {
+        Expr::ScalarFunction(mut call) => match scalar::bounded(&call.func) {
+            Some(func) => {
+                call.func = func;
+                Transformed::yes(Expr::ScalarFunction(call))
+            }
+            None => Transformed::no(Expr::ScalarFunction(call)),
+        },
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => {
+            Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&CONCAT), vec![*left, *right])))
+        }
+        Expr::AggregateFunction(mut call) => match aggregate::bounded(&call.func) {
+            Some(func) => {
+                call.func = func;
+                Transformed::yes(Expr::AggregateFunction(call))
+            }
+            None => Transformed::no(Expr::AggregateFunction(call)),
+        },
+        Expr::WindowFunction(mut call) => {
+            let func = match &call.fun {
+                WindowFunctionDefinition::AggregateUDF(func) => aggregate::bounded(func),
+                WindowFunctionDefinition::WindowUDF(_) => None,
+            };
+            match func {
+                Some(func) => {
+                    call.fun = WindowFunctionDefinition::AggregateUDF(func);
+                    Transformed::yes(Expr::WindowFunction(call))
+                }
+                None => Transformed::no(Expr::WindowFunction(call)),
+            }
+        }
+        other => Transformed::no(other),
+    })
+}
+
+/// The size of the plan's largest constant: a constant becomes a column of as many copies as a
+/// batch has rows.
+pub(crate) fn largest_literal(plan: &LogicalPlan) -> Result<usize> {
+    let mut largest = 0;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Literal(value, _) = expr {
+                    largest = largest.max(value.size());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(largest)
+}
+
+/// Whether the plan calls a function that can make much from little.
+pub(crate) fn makes_big_values(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            found = found || expr.exists(|expr| Ok(scalar::amplifies(expr)))?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,124 @@
+//! The functions that SQL has here, and the bounds on those that make big values.
+//!
+//! The memory pool does not see what a function allocates, so a function that can make much from
+//! little ([`Rule`] lists them) is wrapped: it works out the size of its answer first and refuses
+//! when a value or a batch of values would be too large.
+
+mod aggregate;
+mod bound;
+mod concat;
+mod rule;
+mod scalar;
+mod size;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
+
+use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::ScalarUDF;
+
+pub(crate) use bound::{bounded, largest_literal, makes_big_values};
+use rule::Rule;
+
+/// Bytes that one value made by a function may take.
+pub(crate) const MAX_VALUE: u64 = 16 * 1024 * 1024;
+/// Bytes that the values which a function makes for one batch may take together.
+pub(crate) const MAX_BATCH: u64 = 64 * 1024 * 1024;
+
+/// A function refused to make something big.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{function} would make {bytes} bytes, more than the {limit} allowed {scope}")]
+pub(crate) struct ValueTooLarge {
+    pub(crate) function: String,
+    pub(crate) bytes: u64,
+    pub(crate) limit: u64,
+    pub(crate) scope: &'static str,
+}
+
+impl ValueTooLarge {
+    /// Checks one size against the bound on values.
+    pub(crate) fn check_value(function: &str, bytes: u64) -> datafusion::common::Result<()> {
+        Self::check(function, bytes, MAX_VALUE, "per value")
+    }
+
+    /// Checks one size against the bound on batches.
+    pub(crate) fn check_batch(function: &str, bytes: u64) -> datafusion::common::Result<()> {
+        Self::check(function, bytes, MAX_BATCH, "per batch of rows")
+    }
+
+    fn check(function: &str, bytes: u64, limit: u64, scope: &'static str) -> datafusion::common::Result<()> {
+        if bytes <= limit {
+            return Ok(());
+        }
+        let error = Self { function: function.to_owned(), bytes, limit, scope };
+        Err(datafusion::error::DataFusionError::External(Box::new(error)))
+    }
+}
+
+/// Functions of DataFusion that are left out: they tell about the server's build or files, or let
+/// a statement name a type of any width (`arrow_cast(NULL, 'FixedSizeBinary(2000000000)')`).
+const LEFT_OUT: &[&str] = &[
+    "arrow_cast",
+    "arrow_try_cast",
+    "cast_to_type",
+    "try_cast_to_type",
+    "arrow_field",
+    "arrow_metadata",
+    "with_metadata",
+    "version",
+    "input_file_name",
+    "file_row_index",
+];
+
+/// The scalar functions, JSON's excepted.
+pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    let all = SessionStateDefaults::default_scalar_functions();
+    all.into_iter().filter(|function| !LEFT_OUT.contains(&function.name())).collect()
+}
+
+/// Every name that can be called, aliases too.
+static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let mut names = BTreeSet::new();
+    for function in scalar_functions() {
+        names.insert(function.name().to_owned());
+        names.extend(function.aliases().iter().cloned());
+    }
+    for function in SessionStateDefaults::default_aggregate_functions() {
+        names.insert(function.name().to_owned());
+        names.extend(function.aliases().iter().cloned());
+    }
+    for function in SessionStateDefaults::default_window_functions() {
+        names.insert(function.name().to_owned());
+        names.extend(function.aliases().iter().cloned());
+    }
+    let json = ["", "_bool", "_float", "_int", "_json", "_array", "_str"].map(|kind| format!("json_get{kind}"));
+    names.extend(json);
+    names.extend(JSON.iter().chain(SYNTAX).map(|&name| name.to_owned()));
+    names
+});
+
+const JSON: &[&str] = &[
+    "json_as_text",
+    "json_contains",
+    "json_length",
+    "json_object_keys",
+    "json_keys",
+    "json_from_scalar",
+    "json_union_to_text",
+];
+
+/// What the planner resolves by itself.
+const SYNTAX: &[&str] = &["unnest", "make_map", "map", "struct", "row", "grouping"];
+
+/// The name closest to `name` when there is no function `name`; `Ok` when there is one.
+pub(crate) fn find(name: &str) -> Result<(), Option<&'static str>> {
+    if NAMES.contains(name) {
+        return Ok(());
+    }
+    let distance = |other: &str| datafusion::common::utils::datafusion_strsim::levenshtein(name, other);
+    let closest = NAMES.iter().map(|other| (distance(other), other.as_str())).min();
+    Err(closest.filter(|(distance, _)| *distance <= 3).map(|(_, other)| other))
+}
+
+#[cfg(test)]
+mod tests;

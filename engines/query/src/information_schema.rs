@@ -1,0 +1,148 @@
+//! `information_schema`, from the catalog's stored schemas: no dataset is opened for it.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use lakegate_catalog::{Caller, Catalog, Column, ColumnType, Dataset, DatasetKind, Page};
+
+use crate::error::{QueryError, Result};
+
+/// Datasets that one statement may list; more would not fit a budget.
+const MAX_DATASETS: usize = 20_000;
+
+/// The views there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum View {
+    /// Namespaces.
+    Schemata,
+    /// Datasets.
+    Tables,
+    /// Their columns.
+    Columns,
+}
+
+impl View {
+    /// The view with this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Schemata, Self::Tables, Self::Columns].into_iter().find(|view| view.name() == name)
+    }
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Schemata => "schemata",
+            Self::Tables => "tables",
+            Self::Columns => "columns",
+        }
+    }
+
+    /// The view over these datasets.
+    pub(crate) fn table(self, datasets: &[Dataset]) -> Result<Arc<dyn TableProvider>> {
+        let batch = match self {
+            Self::Schemata => schemata(datasets),
+            Self::Tables => tables(datasets),
+            Self::Columns => columns(datasets),
+        };
+        let table = batch
+            .map_err(datafusion::error::DataFusionError::from)
+            .and_then(|batch| MemTable::try_new(batch.schema(), vec![vec![batch]]));
+        Ok(Arc::new(table.map_err(|e| QueryError::internal("information_schema", e))?))
+    }
+}
+
+/// All datasets that the caller may see, by name.
+pub(crate) async fn visible(catalog: &dyn Catalog, caller: &Caller) -> Result<Vec<Dataset>> {
+    let mut page = Page::first(Page::MAX);
+    let mut all = Vec::new();
+    loop {
+        let listing = catalog.list_datasets(caller, None, &page).await?;
+        all.extend(listing.items);
+        if all.len() > MAX_DATASETS {
+            return Err(QueryError::NotSupported(format!("information_schema over more than {MAX_DATASETS} datasets")));
+        }
+        match listing.next {
+            Some(next) => page.cursor = Some(next),
+            None => return Ok(all),
+        }
+    }
+}
+
+type Batch = std::result::Result<RecordBatch, arrow::error::ArrowError>;
+
+fn text<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> ArrayRef {
+    Arc::new(StringArray::from_iter(values))
+}
+
+fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(|(name, ty)| Field::new(*name, ty.clone(), true)).collect::<Vec<_>>()))
+}
+
+fn schemata(datasets: &[Dataset]) -> Batch {
+    let mut names: Vec<&str> = datasets.iter().map(|d| d.name.namespace().as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let fields = ["catalog_name", "schema_name"].map(|name| (name, DataType::Utf8));
+    RecordBatch::try_new(
+        schema(&fields),
+        vec![text(names.iter().map(|_| Some("lake"))), text(names.iter().map(|n| Some(*n)))],
+    )
+}
+
+fn tables(datasets: &[Dataset]) -> Batch {
+    let fields =
+        ["table_catalog", "table_schema", "table_name", "table_type", "description"].map(|n| (n, DataType::Utf8));
+    let kind = |d: &Dataset| match d.kind {
+        DatasetKind::Root => "BASE TABLE",
+        DatasetKind::Derivative => "VIEW",
+    };
+    let arrays = vec![
+        text(datasets.iter().map(|_| Some("lake"))),
+        text(datasets.iter().map(|d| Some(d.name.namespace().as_str()))),
+        text(datasets.iter().map(|d| Some(d.name.dataset()))),
+        text(datasets.iter().map(|d| Some(kind(d)))),
+        text(datasets.iter().map(|d| Some(d.description.as_str()))),
+    ];
+    RecordBatch::try_new(schema(&fields), arrays)
+}
+
+fn columns(datasets: &[Dataset]) -> Batch {
+    let rows: Vec<(&Dataset, usize, &Column)> =
+        datasets.iter().flat_map(|d| d.schema.iter().enumerate().map(move |(i, c)| (d, i, c))).collect();
+    let types: Vec<String> = rows.iter().map(|(_, _, c)| c.ty.to_string()).collect();
+    let utf8 = || DataType::Utf8;
+    let fields = [
+        ("table_catalog", utf8()),
+        ("table_schema", utf8()),
+        ("table_name", utf8()),
+        ("column_name", utf8()),
+        ("ordinal_position", DataType::Int32),
+        ("column_default", utf8()),
+        ("is_nullable", utf8()),
+        ("data_type", utf8()),
+        ("numeric_precision", DataType::Int32),
+        ("numeric_scale", DataType::Int32),
+    ];
+    let arrays: Vec<ArrayRef> = vec![
+        text(rows.iter().map(|_| Some("lake"))),
+        text(rows.iter().map(|(d, _, _)| Some(d.name.namespace().as_str()))),
+        text(rows.iter().map(|(d, _, _)| Some(d.name.dataset()))),
+        text(rows.iter().map(|(_, _, c)| Some(c.name.as_str()))),
+        Arc::new(rows.iter().map(|(_, i, _)| i32::try_from(i + 1).ok()).collect::<Int32Array>()),
+        text(rows.iter().map(|_| None)),
+        text(rows.iter().map(|(_, _, c)| Some(if c.nullable { "YES" } else { "NO" }))),
+        text(types.iter().map(|t| Some(t.as_str()))),
+        Arc::new(rows.iter().map(|(_, _, c)| decimal(c).map(|(p, _)| p)).collect::<Int32Array>()),
+        Arc::new(rows.iter().map(|(_, _, c)| decimal(c).map(|(_, s)| s)).collect::<Int32Array>()),
+    ];
+    RecordBatch::try_new(schema(&fields), arrays)
+}
+
+fn decimal(column: &Column) -> Option<(i32, i32)> {
+    match column.ty {
+        ColumnType::Decimal(precision, scale) => Some((i32::from(precision), i32::from(scale))),
+        _ => None,
+    }
+}

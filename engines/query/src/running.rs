@@ -1,0 +1,187 @@
+//! The queries that run: their ids, slots, and how each is stopped.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use datafusion::execution::memory_pool::MemoryPool;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{QueryError, Result};
+use crate::memory::QueryPool;
+use crate::spill::Quota;
+
+/// Why a query was stopped from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Its stream was dropped.
+    Dropped,
+    /// Its deadline passed.
+    Deadline,
+    /// The process was in danger and this query was the largest.
+    Memory,
+}
+
+/// One query from admission until its last task has ended.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) id: String,
+    pub(crate) started: Instant,
+    pub(crate) timeout: Duration,
+    pub(crate) pool: Arc<QueryPool>,
+    pub(crate) spill: Arc<Quota>,
+    stopped: OnceLock<Stop>,
+    token: CancellationToken,
+    task: Mutex<Option<AbortHandle>>,
+    slot: OnceLock<OwnedSemaphorePermit>,
+}
+
+impl Running {
+    /// Stops it; the first reason stays.
+    pub(crate) fn stop(&self, why: Stop) {
+        let _ = self.stopped.set(why);
+        self.token.cancel();
+        if let Some(task) = self.task.lock().as_ref() {
+            task.abort();
+        }
+    }
+
+    /// Ties the query's task to `stop`.
+    pub(crate) fn attach(&self, task: AbortHandle) {
+        let mut slot = self.task.lock();
+        if self.token.is_cancelled() {
+            task.abort();
+        }
+        *slot = Some(task);
+    }
+
+    /// Whether it was stopped; cheap enough to ask per batch.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Completes when the query is stopped.
+    pub(crate) fn token(&self) -> CancellationToken {
+        self.token.clone()
+    }
+
+    /// The error of a query that was stopped.
+    pub(crate) fn error(&self) -> QueryError {
+        match self.stopped.get() {
+            Some(Stop::Deadline) => QueryError::Deadline(self.timeout),
+            Some(Stop::Memory) => QueryError::MemoryExhausted,
+            Some(Stop::Dropped) | None => QueryError::Cancelled,
+        }
+    }
+
+    pub(crate) fn overdue(&self, now: Instant) -> bool {
+        now.duration_since(self.started) >= self.timeout
+    }
+
+    /// Waits for work, and gives up when the query is stopped.
+    pub(crate) async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.token.cancelled() => Err(self.error()),
+            done = work => Ok(done),
+        }
+    }
+}
+
+/// All queries of an engine: who waits, who runs.
+#[derive(Debug)]
+pub(crate) struct Queries {
+    running: Mutex<HashMap<String, Weak<Running>>>,
+    slots: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+    max_running: usize,
+    max_queued: usize,
+}
+
+/// Waiting queries per slot; more are turned away at once.
+const QUEUE_PER_SLOT: usize = 8;
+
+impl Queries {
+    pub(crate) fn new(max_running: usize) -> Self {
+        let max_queued = max_running * QUEUE_PER_SLOT;
+        Self {
+            running: Mutex::default(),
+            slots: Arc::new(Semaphore::new(max_running)),
+            queue: Arc::new(Semaphore::new(max_queued)),
+            max_running,
+            max_queued,
+        }
+    }
+
+    /// Registers a query and waits for its slot until its deadline.
+    ///
+    /// Errors: `QueryIdInUse`, `TooManyQueries` when the queue is full, `Deadline`.
+    pub(crate) async fn admit(
+        &self,
+        id: String,
+        timeout: Duration,
+        pool: QueryPool,
+        spill: Arc<Quota>,
+    ) -> Result<Arc<Running>> {
+        let running = self.register(id, timeout, pool, spill)?;
+        let slot = match Arc::clone(&self.slots).try_acquire_owned() {
+            Ok(slot) => slot,
+            Err(_) => self.wait(&running).await?,
+        };
+        let _ = running.slot.set(slot);
+        Ok(running)
+    }
+
+    fn register(&self, id: String, timeout: Duration, pool: QueryPool, spill: Arc<Quota>) -> Result<Arc<Running>> {
+        let mut all = self.running.lock();
+        if all.get(&id).is_some_and(|other| other.strong_count() > 0) {
+            return Err(QueryError::QueryIdInUse(id));
+        }
+        let running = Arc::new(Running {
+            id: id.clone(),
+            started: Instant::now(),
+            timeout,
+            pool: Arc::new(pool),
+            spill,
+            stopped: OnceLock::new(),
+            token: CancellationToken::new(),
+            task: Mutex::default(),
+            slot: OnceLock::new(),
+        });
+        all.retain(|_, other| other.strong_count() > 0);
+        all.insert(id, Arc::downgrade(&running));
+        Ok(running)
+    }
+
+    async fn wait(&self, running: &Running) -> Result<OwnedSemaphorePermit> {
+        let _place = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| QueryError::TooManyQueries)?;
+        let slot = running.while_alive(Arc::clone(&self.slots).acquire_owned()).await?;
+        slot.map_err(|e| QueryError::internal("the slots are closed", e))
+    }
+
+    /// The queries that are registered now.
+    pub(crate) fn all(&self) -> Vec<Arc<Running>> {
+        self.running.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Stops the query with the largest reservation, the newest of equals. False when all that run
+    /// are stopped already.
+    pub(crate) fn stop_largest(&self) -> bool {
+        let all = self.all();
+        let alive = all.iter().filter(|running| !running.is_stopped() && running.slot.get().is_some());
+        let Some(largest) = alive.max_by_key(|running| (running.pool.reserved(), running.started)) else {
+            return false;
+        };
+        tracing::warn!(query = %largest.id, reserved = largest.pool.reserved(), "stopping the largest query: the process is short of memory");
+        largest.stop(Stop::Memory);
+        true
+    }
+
+    /// How many run and how many wait.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.max_running - self.slots.available_permits(), self.max_queued - self.queue.available_permits())
+    }
+}

@@ -1,0 +1,136 @@
+//! A DataFusion session for one query: it can reach what the query may read, and nothing else.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::Result;
+use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::config::SessionConfig;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+
+use crate::functions;
+
+/// The catalog's name in SQL.
+const CATALOG: &str = "lake";
+/// What a bare name resolves to: no namespace can have this name.
+const NOWHERE: &str = "$none";
+
+/// Rows per batch, unless values are large.
+pub(crate) const BATCH_ROWS: usize = 8192;
+
+/// A relation that a query may read.
+pub(crate) struct Opened {
+    /// The namespace, or `information_schema`.
+    pub(crate) schema: String,
+    pub(crate) table: String,
+    pub(crate) provider: Arc<dyn TableProvider>,
+}
+
+/// The session.
+pub(crate) fn session(
+    relations: Vec<Opened>,
+    runtime: Arc<RuntimeEnv>,
+    threads: usize,
+    batch_rows: usize,
+) -> Result<SessionState> {
+    let mut state = SessionStateBuilder::new()
+        .with_config(config(threads, batch_rows))
+        .with_runtime_env(runtime)
+        .with_catalog_list(Arc::new(Only::new(relations)))
+        .with_scalar_functions(functions::scalar_functions())
+        .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .with_window_functions(SessionStateDefaults::default_window_functions())
+        .with_table_function_list(datafusion::functions_table::all_default_table_functions())
+        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .build();
+    datafusion_functions_json::register_all(&mut state)?;
+    Ok(state)
+}
+
+fn config(threads: usize, batch_rows: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(threads)
+        .with_batch_size(batch_rows)
+        .with_information_schema(false)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, NOWHERE);
+    let options = config.options_mut();
+    // Clients of several protocols cannot read view types.
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.parquet.schema_force_view_types = false;
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    config
+}
+
+/// The relations of one query as a catalog that nothing can be added to.
+#[derive(Debug)]
+struct Only {
+    schemas: Arc<Schemas>,
+}
+
+#[derive(Debug)]
+struct Schemas(HashMap<String, Arc<Tables>>);
+
+#[derive(Default)]
+struct Tables(HashMap<String, Arc<dyn TableProvider>>);
+
+impl fmt::Debug for Tables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Only {
+    fn new(relations: Vec<Opened>) -> Self {
+        let mut schemas: HashMap<String, Tables> = HashMap::new();
+        for Opened { schema, table, provider } in relations {
+            schemas.entry(schema).or_default().0.insert(table, provider);
+        }
+        let schemas = schemas.into_iter().map(|(name, tables)| (name, Arc::new(tables))).collect();
+        Self { schemas: Arc::new(Schemas(schemas)) }
+    }
+}
+
+impl CatalogProviderList for Only {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![CATALOG.to_owned()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == CATALOG).then(|| Arc::clone(&self.schemas) as Arc<dyn CatalogProvider>)
+    }
+}
+
+impl CatalogProvider for Schemas {
+    fn schema_names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        self.0.get(name).map(|tables| Arc::clone(tables) as Arc<dyn SchemaProvider>)
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for Tables {
+    fn table_names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(self.0.get(name).map(Arc::clone))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+}

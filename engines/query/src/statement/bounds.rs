@@ -1,0 +1,153 @@
+//! Bounds on the tokens, before anything recursive looks at them.
+//!
+//! The planner never yields and takes more than linear time in the depth of an expression, so a
+//! deadline cannot stop it: a statement that would plan for more than a second is refused here or
+//! in `weight`. The numbers were measured with `tests/planning.rs`, which holds the worst accepted
+//! statement of each shape under that second.
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use crate::error::{QueryError, Result};
+
+/// Bytes of text.
+pub(super) const MAX_BYTES: usize = 256 * 1024;
+/// Tokens that are not white space.
+pub(super) const MAX_TOKENS: usize = 20_000;
+/// Brackets and CASEs open at one place.
+pub(super) const MAX_DEPTH: usize = 40;
+/// Binary operators in the whole statement, AND and OR among them: a chain of them is a tree as
+/// deep as it is long.
+pub(super) const MAX_OPERATORS: usize = 600;
+/// Prefix operators in a row.
+pub(super) const MAX_PREFIXES: usize = 16;
+
+/// Checks the length of the text.
+pub(super) fn check_text(sql: &str) -> Result<()> {
+    over("bytes of text", sql.len(), MAX_BYTES)
+}
+
+/// Checks the tokens of a whole text.
+pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
+    let mut seen = Counts::default();
+    for token in tokens {
+        seen.add(&token.token);
+        over("words and signs", seen.tokens, MAX_TOKENS)?;
+        over("levels of nesting", seen.depth, MAX_DEPTH)?;
+        over("operators", seen.operators, MAX_OPERATORS)?;
+        over("prefix operators in a row", seen.prefixes, MAX_PREFIXES)?;
+    }
+    Ok(())
+}
+
+fn over(what: &'static str, count: usize, limit: usize) -> Result<()> {
+    if count > limit { Err(QueryError::TooComplex { what, limit }) } else { Ok(()) }
+}
+
+#[derive(Default)]
+struct Counts {
+    tokens: usize,
+    depth: usize,
+    operators: usize,
+    prefixes: usize,
+}
+
+impl Counts {
+    fn add(&mut self, token: &Token) {
+        if matches!(token, Token::Whitespace(_)) {
+            return;
+        }
+        self.tokens += 1;
+        self.prefixes = if is_prefix(token) { self.prefixes + 1 } else { 0 };
+        self.operators += usize::from(is_operator(token));
+        match token {
+            Token::LParen | Token::LBracket | Token::LBrace => self.depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => self.depth = self.depth.saturating_sub(1),
+            Token::Word(word) if word.quote_style.is_none() => match word.keyword {
+                Keyword::CASE => self.depth += 1,
+                Keyword::END => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+fn is_prefix(token: &Token) -> bool {
+    match token {
+        Token::Minus | Token::Plus | Token::Tilde | Token::ExclamationMark | Token::AtSign => true,
+        Token::PGSquareRoot | Token::PGCubeRoot | Token::Sharp | Token::AtAt => true,
+        Token::Word(word) => word.quote_style.is_none() && matches!(word.keyword, Keyword::NOT | Keyword::PRIOR),
+        _ => false,
+    }
+}
+
+/// All that is neither a name, a literal nor punctuation is taken for an operator: a sign that this
+/// list forgets is counted, not let through. A `*` counts too; few statements have many.
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => word.quote_style.is_none() && is_operator_word(word.keyword),
+        Token::EOF | Token::Char(_) | Token::Number(..) | Token::Whitespace(_) | Token::Placeholder(_) => false,
+        Token::Comma | Token::Period | Token::SemiColon => false,
+        Token::LParen | Token::RParen | Token::LBracket | Token::RBracket | Token::LBrace | Token::RBrace => false,
+        _ => !is_string(token),
+    }
+}
+
+fn is_operator_word(keyword: Keyword) -> bool {
+    use Keyword as K;
+    matches!(
+        keyword,
+        K::AND
+            | K::OR
+            | K::XOR
+            | K::NOT
+            | K::IS
+            | K::IN
+            | K::LIKE
+            | K::ILIKE
+            | K::SIMILAR
+            | K::BETWEEN
+            | K::RLIKE
+            | K::REGEXP
+            | K::DIV
+            | K::OVERLAPS
+            | K::COLLATE
+            | K::AT
+            | K::OPERATOR
+            | K::WHEN
+            | K::INTERVAL
+            | K::CAST
+            | K::JOIN
+            | K::UNION
+            | K::EXCEPT
+            | K::INTERSECT
+            | K::SELECT
+    )
+}
+
+fn is_string(token: &Token) -> bool {
+    use Token as T;
+    matches!(
+        token,
+        T::SingleQuotedString(_)
+            | T::DoubleQuotedString(_)
+            | T::TripleSingleQuotedString(_)
+            | T::TripleDoubleQuotedString(_)
+            | T::DollarQuotedString(_)
+            | T::SingleQuotedByteStringLiteral(_)
+            | T::DoubleQuotedByteStringLiteral(_)
+            | T::TripleSingleQuotedByteStringLiteral(_)
+            | T::TripleDoubleQuotedByteStringLiteral(_)
+            | T::SingleQuotedRawStringLiteral(_)
+            | T::DoubleQuotedRawStringLiteral(_)
+            | T::TripleSingleQuotedRawStringLiteral(_)
+            | T::TripleDoubleQuotedRawStringLiteral(_)
+            | T::NationalStringLiteral(_)
+            | T::QuoteDelimitedStringLiteral(_)
+            | T::NationalQuoteDelimitedStringLiteral(_)
+            | T::EscapedStringLiteral(_)
+            | T::UnicodeStringLiteral(_)
+            | T::HexStringLiteral(_)
+    )
+}

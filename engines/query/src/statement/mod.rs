@@ -1,0 +1,175 @@
+//! From text to a statement that is safe to plan: bounds, parameters, the allow-list, names.
+//!
+//! Nothing here touches a dataset or DataFusion's planner. What comes out has been seen node by
+//! node: anything that is not on the list of `allow` was refused, because the planner ignores some
+//! constructs in silence and would answer wrongly.
+
+mod allow;
+mod bounds;
+mod outputs;
+mod params;
+mod weight;
+
+use sqlparser::ast::{Query, Statement as Ast};
+use sqlparser::dialect::GenericDialect;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
+
+use crate::error::{Position, QueryError, Result};
+pub(crate) use allow::Relation;
+pub use params::Params;
+
+/// How deep the parser may go. The bounds on tokens refuse a statement long before.
+const PARSER_RECURSION: usize = 400;
+
+/// One statement, checked, with its parameters in place.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    /// The query, or what EXPLAIN explains.
+    pub(crate) query: Box<Query>,
+    /// Whether to answer the plan instead of rows.
+    pub(crate) explain: bool,
+    /// The relations outside of the statement that it names, each once.
+    pub(crate) relations: Vec<Relation>,
+}
+
+impl Statement {
+    /// Reads and checks one statement.
+    ///
+    /// Costs time and stack in proportion to the bounds of `bounds`; call it on a big stack.
+    pub(crate) fn parse(sql: &str, params: &Params) -> Result<Self> {
+        let mut tokens = tokenize(sql)?;
+        bounds::check(&tokens)?;
+        params::number_question_marks(&mut tokens)?;
+        let (mut query, explain) = split_explain(parse_one(tokens)?)?;
+        params::substitute(&mut query, params)?;
+        let relations = allow::check(&query)?;
+        weight::check(&query)?;
+        outputs::name_apart(&mut query);
+        Ok(Self { query, explain, relations })
+    }
+}
+
+fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
+    bounds::check_text(sql)?;
+    let dialect = GenericDialect {};
+    Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|TokenizerError { message, location }| {
+        let position = Position { line: location.line, column: location.column };
+        QueryError::Syntax { message, position: Some(position) }
+    })
+}
+
+fn parse_one(tokens: Vec<TokenWithSpan>) -> Result<Ast> {
+    let dialect = GenericDialect {};
+    let first = first_word(&tokens);
+    let mut parser = Parser::new(&dialect).with_recursion_limit(PARSER_RECURSION).with_tokens_with_locations(tokens);
+    let mut statements = parser.parse_statements().map_err(|error| syntax(error, first.as_deref()))?;
+    match (statements.pop(), statements.len()) {
+        (Some(statement), 0) => Ok(statement),
+        (_, more) => Err(QueryError::StatementCount(if more == 0 { 0 } else { more + 1 })),
+    }
+}
+
+/// Words that begin a statement of another database or one that writes: what follows may not even
+/// parse here, and "not allowed" says more than a syntax error.
+const REFUSED_FIRST: &[&str] = &[
+    "ALTER",
+    "ANALYZE",
+    "ATTACH",
+    "BEGIN",
+    "CALL",
+    "COMMENT",
+    "COMMIT",
+    "COPY",
+    "CREATE",
+    "DEALLOCATE",
+    "DELETE",
+    "DESC",
+    "DESCRIBE",
+    "DETACH",
+    "DROP",
+    "EXECUTE",
+    "EXPORT",
+    "GRANT",
+    "IMPORT",
+    "INSERT",
+    "INSTALL",
+    "KILL",
+    "LOAD",
+    "LOCK",
+    "MERGE",
+    "PRAGMA",
+    "PREPARE",
+    "REPLACE",
+    "RESET",
+    "REVOKE",
+    "ROLLBACK",
+    "SET",
+    "SHOW",
+    "START",
+    "TRUNCATE",
+    "UNLOAD",
+    "UPDATE",
+    "USE",
+    "VACUUM",
+];
+
+fn first_word(tokens: &[TokenWithSpan]) -> Option<String> {
+    let first = tokens.iter().find(|t| !matches!(t.token, Token::Whitespace(_)))?;
+    let Token::Word(word) = &first.token else { return None };
+    let upper = word.value.to_ascii_uppercase();
+    REFUSED_FIRST.contains(&upper.as_str()).then_some(upper)
+}
+
+fn syntax(error: ParserError, refused_first: Option<&str>) -> QueryError {
+    if let Some(word) = refused_first {
+        return QueryError::StatementNotAllowed { statement: word.to_owned() };
+    }
+    match error {
+        ParserError::RecursionLimitExceeded => {
+            QueryError::TooComplex { what: "levels of nesting", limit: bounds::MAX_DEPTH }
+        }
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => {
+            let (message, position) = split_position(&text);
+            QueryError::Syntax { message: message.to_owned(), position }
+        }
+    }
+}
+
+/// The parser puts ` at Line: 1, Column: 8` at the end of its messages.
+fn split_position(text: &str) -> (&str, Option<Position>) {
+    let parse = || {
+        let (message, place) = text.rsplit_once(" at Line: ")?;
+        let (line, column) = place.split_once(", Column: ")?;
+        let position = Position { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? };
+        Some((message, Some(position)))
+    };
+    parse().unwrap_or((text, None))
+}
+
+fn split_explain(statement: Ast) -> Result<(Box<Query>, bool)> {
+    match statement {
+        Ast::Query(query) => Ok((query, false)),
+        Ast::Explain { statement, analyze, verbose, query_plan, estimate, format, options, describe_alias } => {
+            let plain = !(analyze || verbose || query_plan || estimate) && format.is_none() && options.is_none();
+            if !plain || describe_alias != sqlparser::ast::DescribeAlias::Explain {
+                return Err(QueryError::NotSupported("EXPLAIN with options".to_owned()));
+            }
+            match *statement {
+                Ast::Query(query) => Ok((query, true)),
+                other => Err(not_allowed(&other)),
+            }
+        }
+        other => Err(not_allowed(&other)),
+    }
+}
+
+fn not_allowed(statement: &Ast) -> QueryError {
+    let text = statement.to_string();
+    let words: Vec<&str> = text.split_whitespace().take(2).collect();
+    let statement = words.join(" ").chars().take(40).collect();
+    QueryError::StatementNotAllowed { statement }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,337 @@
+//! How large a statement becomes once the planner has put definitions in place of names.
+//!
+//! A CTE is copied into each place that names it, and a filter on a column of a subquery is pushed
+//! below it with the column's definition in the column's place. Twenty levels of `SELECT x + x AS x`
+//! are short text and a million terms. This walk adds up what substitution would make, without
+//! making it. It errs on the large side where names are ambiguous.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::LazyLock;
+
+use datafusion::functions_aggregate::all_default_aggregate_functions;
+use sqlparser::ast::{
+    Expr, Function, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
+    Visit, Visitor,
+};
+
+use super::allow::folded;
+use crate::error::{QueryError, Result};
+
+/// Relations of the whole statement, each CTE counted in every place that names it.
+const MAX_RELATIONS: u64 = 100;
+/// Terms of one expression after substitution.
+const MAX_TERMS: u64 = 2_000;
+/// Terms of the whole statement after substitution.
+const MAX_TOTAL: u64 = 60_000;
+
+/// Checks a whole query.
+pub(super) fn check(query: &Query) -> Result<()> {
+    let all = Walk { ctes: HashMap::new() }.query(query)?;
+    all.check()
+}
+
+/// What a relation adds to the plan that names it.
+#[derive(Clone, Default)]
+struct Size {
+    /// Terms behind each output column.
+    columns: HashMap<String, u64>,
+    /// Terms behind a column that is not in `columns`.
+    other: u64,
+    relations: u64,
+    total: u64,
+}
+
+impl Size {
+    fn leaf() -> Self {
+        Self { columns: HashMap::new(), other: 1, relations: 1, total: 1 }
+    }
+
+    fn column(&self, name: &str) -> u64 {
+        self.columns.get(name).copied().unwrap_or(self.other)
+    }
+
+    fn heaviest(&self) -> u64 {
+        self.columns.values().copied().max().unwrap_or(0).max(self.other)
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.relations = self.relations.saturating_add(other.relations);
+        self.total = self.total.saturating_add(other.total);
+    }
+
+    fn check(&self) -> Result<()> {
+        let over = |what, count: u64, limit: u64| {
+            let limit_shown = usize::try_from(limit).unwrap_or(usize::MAX);
+            if count > limit { Err(QueryError::TooComplex { what, limit: limit_shown }) } else { Ok(()) }
+        };
+        over("relations, with each WITH query counted wherever it is named", self.relations, MAX_RELATIONS)?;
+        over("terms in one expression, with each column's definition in its place", self.heaviest(), MAX_TERMS)?;
+        over("terms, with each column's definition in its place", self.total, MAX_TOTAL)
+    }
+}
+
+#[derive(Clone)]
+struct Walk {
+    ctes: HashMap<String, Rc<Size>>,
+}
+
+impl Walk {
+    fn query(&self, query: &Query) -> Result<Size> {
+        let mut inner = self.clone();
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let size = inner.query(&cte.query)?;
+            inner.ctes.insert(folded(&cte.alias.name), Rc::new(renamed(size, cte.alias.columns.len())));
+        }
+        let mut size = inner.set_expr(&query.body)?;
+        let outputs = [size.clone()];
+        let ends = inner.terms(&outputs, &query.order_by)?;
+        let limit = inner.terms(&outputs, &query.limit_clause)?;
+        size.add(&ends.extra());
+        size.add(&limit.extra());
+        size.check()?;
+        Ok(size)
+    }
+
+    fn set_expr(&self, body: &SetExpr) -> Result<Size> {
+        match body {
+            SetExpr::Select(select) => self.select(select),
+            SetExpr::Query(query) => self.query(query),
+            SetExpr::SetOperation { left, right, .. } => {
+                let mut size = self.set_expr(left)?;
+                let right = self.set_expr(right)?;
+                let floor = right.heaviest();
+                size.columns.values_mut().for_each(|terms| *terms = (*terms).max(floor));
+                size.other = size.other.max(floor);
+                size.add(&right);
+                Ok(size)
+            }
+            other => {
+                let terms = self.terms(&[], other)?;
+                let mut size = Size::leaf();
+                size.add(&terms.extra());
+                Ok(size)
+            }
+        }
+    }
+
+    fn select(&self, select: &Select) -> Result<Size> {
+        let mut sources = Vec::new();
+        let mut size = Size::default();
+        for tables in &select.from {
+            self.tables(tables, &mut sources, &mut size)?;
+        }
+        for item in &select.projection {
+            self.select_item(item, &sources, &mut size)?;
+        }
+        // WHERE and its like may name inputs, GROUP BY and its like outputs too.
+        sources.push(Size { total: 0, relations: 0, ..size.clone() });
+        let rest = [&select.selection, &select.having, &select.qualify];
+        for clause in rest {
+            self.clause(&sources, clause, &mut size)?;
+        }
+        self.clause(&sources, &select.group_by, &mut size)?;
+        self.clause(&sources, &select.named_window, &mut size)?;
+        self.clause(&sources, &select.distinct, &mut size)?;
+        size.check()?;
+        Ok(size)
+    }
+
+    fn clause(&self, sources: &[Size], clause: &impl Visit, size: &mut Size) -> Result<()> {
+        let terms = self.terms(sources, clause)?;
+        size.add(&terms.extra());
+        Ok(())
+    }
+
+    fn select_item(&self, item: &SelectItem, sources: &[Size], size: &mut Size) -> Result<()> {
+        let (expr, name) = match item {
+            SelectItem::UnnamedExpr(expr) => (expr, own_name(expr)),
+            SelectItem::ExprWithAlias { expr, alias } => (expr, Some(folded(alias))),
+            other => {
+                for source in sources {
+                    for (name, terms) in &source.columns {
+                        let entry = size.columns.entry(name.clone()).or_default();
+                        *entry = (*entry).max(*terms);
+                    }
+                    size.other = size.other.max(source.other);
+                }
+                return self.clause(sources, other, size);
+            }
+        };
+        let terms = self.terms(sources, expr)?;
+        size.add(&terms.extra());
+        let entry = size.columns.entry(name.unwrap_or_else(|| expr.to_string().to_lowercase())).or_default();
+        *entry = (*entry).max(terms.through);
+        Ok(())
+    }
+
+    fn tables(&self, tables: &TableWithJoins, sources: &mut Vec<Size>, size: &mut Size) -> Result<()> {
+        self.table_factor(&tables.relation, sources, size)?;
+        for join in &tables.joins {
+            self.table_factor(&join.relation, sources, size)?;
+            if let Some(JoinConstraint::On(on)) = constraint(&join.join_operator) {
+                self.clause(sources, on, size)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn table_factor(&self, factor: &TableFactor, sources: &mut Vec<Size>, size: &mut Size) -> Result<()> {
+        let source = match factor {
+            TableFactor::Derived { subquery, alias, .. } => {
+                renamed(self.query(subquery)?, alias.as_ref().map_or(0, |alias| alias.columns.len()))
+            }
+            TableFactor::NestedJoin { table_with_joins, .. } => return self.tables(table_with_joins, sources, size),
+            TableFactor::Table { name, args: None, .. } => {
+                let cte = match &name.0[..] {
+                    [part] => part.as_ident().and_then(|ident| self.ctes.get(&folded(ident))),
+                    _ => None,
+                };
+                cte.map_or_else(Size::leaf, |size| Size::clone(size))
+            }
+            other => {
+                let terms = self.terms(sources, other)?;
+                size.add(&terms.extra());
+                Size::leaf()
+            }
+        };
+        size.add(&source);
+        size.check()?;
+        sources.push(source);
+        Ok(())
+    }
+
+    fn terms(&self, sources: &[Size], node: &impl Visit) -> Result<Terms> {
+        let mut counter = Counter { walk: self, sources, terms: Terms::default(), queries: 0, opaque: 0 };
+        match node.visit(&mut counter) {
+            ControlFlow::Break(error) => Err(error),
+            ControlFlow::Continue(()) => Ok(counter.terms),
+        }
+    }
+}
+
+/// Aliased columns hide the names: any of them may be the heaviest.
+fn renamed(mut size: Size, columns: usize) -> Size {
+    if columns > 0 {
+        size.other = size.heaviest();
+        size.columns.clear();
+    }
+    size
+}
+
+fn own_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(ident) => Some(folded(ident)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(folded),
+        _ => None,
+    }
+}
+
+fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
+    match operator {
+        JoinOperator::Join(on)
+        | JoinOperator::Inner(on)
+        | JoinOperator::Left(on)
+        | JoinOperator::LeftOuter(on)
+        | JoinOperator::Right(on)
+        | JoinOperator::RightOuter(on)
+        | JoinOperator::FullOuter(on)
+        | JoinOperator::LeftSemi(on)
+        | JoinOperator::RightSemi(on)
+        | JoinOperator::LeftAnti(on)
+        | JoinOperator::RightAnti(on) => Some(on),
+        _ => None,
+    }
+}
+
+/// The terms of an expression.
+#[derive(Default)]
+struct Terms {
+    /// What takes the expression's place when it is put in place of its name: the arguments of an
+    /// aggregate or window function stay where they are.
+    through: u64,
+    /// All of it.
+    all: u64,
+    /// Relations of subqueries in it.
+    relations: u64,
+}
+
+impl Terms {
+    fn extra(&self) -> Size {
+        Size { columns: HashMap::new(), other: 0, relations: self.relations, total: self.all }
+    }
+
+    fn add(&mut self, terms: u64, opaque: bool) {
+        self.all = self.all.saturating_add(terms);
+        if !opaque {
+            self.through = self.through.saturating_add(terms);
+        }
+    }
+}
+
+struct Counter<'a> {
+    walk: &'a Walk,
+    sources: &'a [Size],
+    terms: Terms,
+    queries: usize,
+    opaque: usize,
+}
+
+impl Visitor for Counter<'_> {
+    type Break = QueryError;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<QueryError> {
+        self.queries += 1;
+        if self.queries > 1 {
+            return ControlFlow::Continue(());
+        }
+        match self.walk.query(query) {
+            Ok(size) => {
+                self.terms.relations = self.terms.relations.saturating_add(size.relations);
+                self.terms.add(size.total, self.opaque > 0);
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<QueryError> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<QueryError> {
+        if self.queries > 0 {
+            return ControlFlow::Continue(());
+        }
+        let terms = match own_name(expr) {
+            Some(name) => self.sources.iter().map(|source| source.column(&name)).max().unwrap_or(1).max(1),
+            None => 1,
+        };
+        self.terms.add(terms, self.opaque > 0);
+        self.opaque += usize::from(stays_in_place(expr));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<QueryError> {
+        if self.queries == 0 {
+            self.opaque -= usize::from(stays_in_place(expr));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+static AGGREGATES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let all = all_default_aggregate_functions();
+    all.iter().flat_map(|f| std::iter::once(f.name().to_owned()).chain(f.aliases().iter().cloned())).collect()
+});
+
+fn stays_in_place(expr: &Expr) -> bool {
+    let Expr::Function(Function { name, over, .. }) = expr else { return false };
+    let aggregate = || match &name.0[..] {
+        [part] => part.as_ident().is_some_and(|ident| AGGREGATES.contains(&folded(ident))),
+        _ => false,
+    };
+    over.is_some() || aggregate()
+}

@@ -1,0 +1,158 @@
+//! From DataFusion's errors to ours: by variant, never by text.
+
+use std::error::Error as StdError;
+
+use arrow::error::ArrowError;
+use datafusion::common::{Column, DataFusionError, SchemaError};
+
+use crate::error::QueryError;
+use crate::functions::ValueTooLarge;
+
+/// Budgets that explain a failure for want of resources.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Budgets {
+    /// The spill quota refused a write.
+    pub(crate) spill_exceeded: bool,
+    /// The memory pool refused a reservation.
+    pub(crate) memory_refused: bool,
+}
+
+/// The error that the caller sees.
+pub(crate) fn translate(error: &DataFusionError, budgets: Budgets) -> QueryError {
+    if budgets.spill_exceeded {
+        return QueryError::SpillExhausted;
+    }
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => translate(inner, budgets),
+        DataFusionError::Shared(inner) => translate(inner, budgets),
+        DataFusionError::Collection(all) => match all.first() {
+            Some(first) => translate(first, budgets),
+            None => QueryError::internal("an empty error", error),
+        },
+        DataFusionError::ArrowError(inner, _) => arrow(inner, budgets),
+        DataFusionError::SchemaError(inner, _) => schema(inner),
+        DataFusionError::SQL(inner, _) => QueryError::InvalidStatement(inner.to_string()),
+        DataFusionError::NotImplemented(text) => QueryError::NotSupported(clean(text)),
+        DataFusionError::Plan(text) | DataFusionError::Configuration(text) => QueryError::InvalidStatement(clean(text)),
+        DataFusionError::Execution(text) => QueryError::Evaluation(clean(text)),
+        DataFusionError::ResourcesExhausted(_) => QueryError::MemoryExhausted,
+        DataFusionError::External(inner) => external(inner.as_ref(), budgets),
+        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => {
+            storage(error)
+        }
+        DataFusionError::ExecutionJoin(join) if join.is_cancelled() => QueryError::Cancelled,
+        _ if budgets.memory_refused => {
+            tracing::warn!(%error, "a query failed after its memory pool had refused a reservation");
+            QueryError::MemoryExhausted
+        }
+        _ => QueryError::internal("a query failed", error),
+    }
+}
+
+fn storage(error: &dyn std::fmt::Display) -> QueryError {
+    tracing::error!(%error, "storage failed under a query");
+    QueryError::Storage
+}
+
+fn arrow(error: &ArrowError, budgets: Budgets) -> QueryError {
+    match error {
+        ArrowError::CastError(text) | ArrowError::ParseError(text) => QueryError::Cast(clean(text)),
+        ArrowError::DivideByZero => QueryError::Evaluation("division by zero".to_owned()),
+        ArrowError::ArithmeticOverflow(text)
+        | ArrowError::ComputeError(text)
+        | ArrowError::InvalidArgumentError(text)
+        | ArrowError::JsonError(text)
+        | ArrowError::SchemaError(text) => QueryError::Evaluation(clean(text)),
+        ArrowError::NotYetImplemented(text) => QueryError::NotSupported(clean(text)),
+        ArrowError::MemoryError(_)
+        | ArrowError::OffsetOverflowError(_)
+        | ArrowError::DictionaryKeyOverflowError
+        | ArrowError::RunEndIndexOverflowError => QueryError::MemoryExhausted,
+        ArrowError::ExternalError(inner) => external(inner.as_ref(), budgets),
+        ArrowError::IoError(..) | ArrowError::ParquetError(_) | ArrowError::IpcError(_) => storage(error),
+        _ => QueryError::internal("a query failed", error),
+    }
+}
+
+fn external(error: &(dyn StdError + Send + Sync + 'static), budgets: Budgets) -> QueryError {
+    if let Some(inner) = error.downcast_ref::<DataFusionError>() {
+        return translate(inner, budgets);
+    }
+    if let Some(inner) = error.downcast_ref::<ArrowError>() {
+        return arrow(inner, budgets);
+    }
+    if let Some(ValueTooLarge { function, bytes, limit, scope }) = error.downcast_ref() {
+        return QueryError::ValueTooLarge { function: function.clone(), bytes: *bytes, limit: *limit, scope };
+    }
+    if let Some(crate::alive::Stopped) = error.downcast_ref() {
+        return QueryError::Cancelled;
+    }
+    // What remains comes from storage: the lake's errors, Parquet, object stores.
+    storage(&error)
+}
+
+/// DataFusion's texts may carry a backtrace and several lines.
+fn clean(text: &str) -> String {
+    let text = text.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or(text);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join(" ").chars().take(600).collect()
+}
+
+fn schema(error: &SchemaError) -> QueryError {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            QueryError::UnknownColumn { column: field.quoted_flat_name(), hint: hint(field, valid_fields) }
+        }
+        SchemaError::AmbiguousReference { field } => {
+            QueryError::InvalidStatement(format!("`{}` is ambiguous: say of which relation", field.name))
+        }
+        other => QueryError::InvalidStatement(clean(&other.to_string())),
+    }
+}
+
+fn hint(field: &Column, valid: &[Column]) -> String {
+    let same_but_case = valid.iter().find(|other| other.name.to_lowercase() == field.name.to_lowercase());
+    if let Some(other) = same_but_case {
+        return format!("; unquoted names fold to lower case, write \"{}\"", other.name.replace('"', "\"\""));
+    }
+    if valid.is_empty() {
+        return String::new();
+    }
+    let mut names: Vec<String> = valid.iter().take(20).map(|column| format!("\"{}\"", column.name)).collect();
+    if valid.len() > names.len() {
+        names.push("…".to_owned());
+    }
+    format!("; there are {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_found_below_their_wrappings() {
+        let cause = DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None);
+        let wrapped = DataFusionError::External(Box::new(DataFusionError::Shared(std::sync::Arc::new(
+            DataFusionError::Context("somewhere".to_owned(), Box::new(cause)),
+        ))));
+        assert_eq!(translate(&wrapped, Budgets::default()).code(), "evaluation_failed");
+    }
+
+    #[test]
+    fn storage_errors_show_no_path() {
+        let error = DataFusionError::IoError(std::io::Error::other("/secret/path is gone"));
+        let shown = translate(&error, Budgets::default());
+        assert_eq!(shown.code(), "storage_unavailable");
+        assert!(!shown.to_string().contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn a_column_that_differs_in_case_is_offered_quoted() {
+        let error = SchemaError::FieldNotFound {
+            field: Box::new(Column::from_name("mag")),
+            valid_fields: vec![Column::from_name("id"), Column::from_name("Mag")],
+        };
+        let error = DataFusionError::SchemaError(Box::new(error), Box::new(None));
+        assert!(translate(&error, Budgets::default()).to_string().ends_with("write \"Mag\""));
+    }
+}
