@@ -210,7 +210,8 @@ impl Target<'_> {
         match &mut self.syntax {
             Syntax::NdJson if text.trim_ascii().is_empty() => return Ok(None),
             Syntax::Json | Syntax::NdJson => {
-                read_row(text, self.columns, &mut budget).map_err(|error| if last { error } else { whole_row(error) })?;
+                read_row(text, self.columns, &mut budget)
+                    .map_err(|error| if last { error } else { whole_row(error) })?;
             }
             Syntax::Csv { header, record } => {
                 read_record(text, record)?;
@@ -239,7 +240,9 @@ pub(crate) fn row_text(bytes: &[u8], last: bool) -> Result<&str> {
 /// A row whose end is known is not cut off, only wrong.
 pub(crate) fn whole_row(error: FormatError) -> FormatError {
     match error {
-        FormatError::Truncated { missing, .. } => FormatError::json("the end of the row", format!("{missing} before it")),
+        FormatError::Truncated { missing, .. } => {
+            FormatError::json("the end of the row", format!("{missing} before it"))
+        }
         other => other,
     }
 }

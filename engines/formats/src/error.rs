@@ -344,11 +344,12 @@ impl FormatError {
     /// Names the known column most like the unknown one, unless nothing is like it.
     pub(crate) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Self {
         let clipped = clip(name);
-        let likeness = |known: &str| strsim::jaro_winkler(&clipped.to_lowercase(), &known.to_lowercase());
+        let likeness =
+            |known: &str| strsim::normalized_damerau_levenshtein(&clipped.to_lowercase(), &known.to_lowercase());
         let nearest = known
             .take(1_000)
             .map(|known| (likeness(known), known))
-            .filter(|(likeness, _)| *likeness > 0.7)
+            .filter(|(likeness, _)| *likeness >= 0.5)
             .max_by(|(a, _), (b, _)| a.total_cmp(b))
             .map(|(_, known)| known.to_owned());
         Self::UnknownColumn { place: Place::default(), name: clipped, nearest }

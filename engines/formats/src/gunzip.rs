@@ -31,18 +31,37 @@ pub struct Gunzip {
 #[derive(Clone, Copy, Debug)]
 enum Part {
     /// The ten fixed bytes of a header; how many were seen, and the flags once known.
-    Fixed { seen: u8, flags: u8 },
+    Fixed {
+        seen: u8,
+        flags: u8,
+    },
     /// The length of the extra field.
-    ExtraLength { seen: u8, length: u16, flags: u8 },
+    ExtraLength {
+        seen: u8,
+        length: u16,
+        flags: u8,
+    },
     /// The extra field, the file name, the comment or the header's check sum: bytes to pass over.
-    Extra { left: u16, flags: u8 },
-    Name { flags: u8 },
-    Comment { flags: u8 },
-    HeaderCrc { left: u8 },
+    Extra {
+        left: u16,
+        flags: u8,
+    },
+    Name {
+        flags: u8,
+    },
+    Comment {
+        flags: u8,
+    },
+    HeaderCrc {
+        left: u8,
+    },
     /// Compressed data.
     Data,
     /// Check sum and length, little-endian.
-    Trailer { seen: u8, value: u64 },
+    Trailer {
+        seen: u8,
+        value: u64,
+    },
     /// After a whole member: the end, or another member.
     Between,
 }
@@ -75,7 +94,6 @@ impl Gunzip {
     }
 
     /// Ends the stream. Errors: `truncated_body`.
-    #[expect(clippy::needless_pass_by_value, reason = "nothing can be fed after the end")]
     pub fn finish(self) -> Result<()> {
         match self.part {
             Part::Between => Ok(()),
@@ -108,7 +126,11 @@ impl Gunzip {
             }
             if !full && (used == bytes.len() || taken == 0) {
                 // All was taken: what the decoder still holds needs more input.
-                return if used == bytes.len() { Ok(used) } else { Err(FormatError::Gzip("the compressed data are damaged")) };
+                return if used == bytes.len() {
+                    Ok(used)
+                } else {
+                    Err(FormatError::Gzip("the compressed data are damaged"))
+                };
             }
         }
     }

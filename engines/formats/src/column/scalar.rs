@@ -66,12 +66,10 @@ impl Scalar {
             DataType::Utf8 => Self::Utf8(StringBuilder::new()),
             DataType::Binary => Self::Binary { values: BinaryBuilder::new(), scratch: Vec::new() },
             DataType::Date32 => Self::Date(Date32Builder::new()),
-            DataType::Timestamp(TimeUnit::Microsecond, zone) if zone.as_deref().is_none_or(is_utc) => {
-                Self::Timestamp {
-                    values: TimestampMicrosecondBuilder::new().with_data_type(ty.clone()),
-                    zoned: zone.is_some(),
-                }
-            }
+            DataType::Timestamp(TimeUnit::Microsecond, zone) if zone.as_deref().is_none_or(is_utc) => Self::Timestamp {
+                values: TimestampMicrosecondBuilder::new().with_data_type(ty.clone()),
+                zoned: zone.is_some(),
+            },
             _ => return None,
         })
     }
@@ -166,7 +164,11 @@ impl Scalar {
             }
             Self::Int16(_) | Self::Int32(_) | Self::Int64(_) | Self::Decimal { .. } => self.push_number(text),
             Self::Float32(_) | Self::Float64(_) => {
-                if self.push_special(text) { Ok(()) } else { self.push_number(text) }
+                if self.push_special(text) {
+                    Ok(())
+                } else {
+                    self.push_number(text)
+                }
             }
             _ => self.push_string(text),
         }

@@ -14,7 +14,9 @@ pub(crate) struct Record {
 impl Record {
     /// The fields in order; `None` for one that is empty and not quoted.
     pub(crate) fn fields(&self) -> impl Iterator<Item = Option<&str>> {
-        self.fields.iter().map(|(range, quoted)| Some(&self.text[range.clone()]).filter(|text| *quoted || !text.is_empty()))
+        self.fields
+            .iter()
+            .map(|(range, quoted)| Some(&self.text[range.clone()]).filter(|text| *quoted || !text.is_empty()))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -56,7 +58,9 @@ fn bare_field<'a>(text: &'a str, record: &mut Record) -> Result<&'a str> {
     record.text.push_str(&text[..end]);
     record.close(start, false);
     match text.as_bytes().get(end) {
-        Some(b'"') => Err(FormatError::csv("a stray `\"`", "quotes around the whole field, with quotes inside doubled")),
+        Some(b'"') => {
+            Err(FormatError::csv("a stray `\"`", "quotes around the whole field, with quotes inside doubled"))
+        }
         Some(b'\r') => Err(FormatError::csv("a bare carriage return", "lines that end with LF or CRLF")),
         _ => Ok(&text[end..]),
     }

@@ -28,7 +28,7 @@ pub(super) fn write(months: i64, days: i64, nanos: i64, out: &mut Vec<u8>) {
                 let _ = write!(out, "{sign}{amount}{unit}");
             }
         }
-        if nanos % 60_000_000_000 != 0 || nanos == 0 {
+        if nanos == 0 || !nanos.is_multiple_of(60_000_000_000) {
             seconds(sign, whole % 60, nanos % 1_000_000_000, out);
         }
     }

@@ -85,9 +85,7 @@ pub(super) fn writer(array: &ArrayRef, name: &str) -> Result<Writer> {
         None => nested(array, name)?,
     };
     let Some(nulls) = array.logical_nulls().filter(|nulls| nulls.null_count() > 0) else { return Ok(values) };
-    Ok(Box::new(move |row, out| {
-        if nulls.is_null(row) { out.extend_from_slice(b"null") } else { values(row, out) }
-    }))
+    Ok(Box::new(move |row, out| if nulls.is_null(row) { out.extend_from_slice(b"null") } else { values(row, out) }))
 }
 
 fn quoted(write: &Writer, row: usize, out: &mut Vec<u8>) {

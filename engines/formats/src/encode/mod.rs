@@ -39,7 +39,7 @@ enum Body {
     Json { separator: &'static [u8] },
     NdJson,
     Csv,
-    Arrow { writer: Option<StreamWriter<Vec<u8>>> },
+    Arrow { writer: Option<Box<StreamWriter<Vec<u8>>>> },
 }
 
 impl RowEncoder {
@@ -72,7 +72,7 @@ impl RowEncoder {
             Body::Arrow { writer } => {
                 let mut started = StreamWriter::try_new(Vec::new(), &self.schema)?;
                 out.append(started.get_mut());
-                *writer = Some(started);
+                *writer = Some(Box::new(started));
             }
         }
         Ok(())
@@ -119,8 +119,8 @@ impl RowEncoder {
     }
 }
 
-fn started(writer: &mut Option<StreamWriter<Vec<u8>>>) -> Result<&mut StreamWriter<Vec<u8>>> {
-    writer.as_mut().ok_or_else(|| FormatError::Encode("the answer was not started".to_owned()))
+fn started(writer: &mut Option<Box<StreamWriter<Vec<u8>>>>) -> Result<&mut StreamWriter<Vec<u8>>> {
+    writer.as_deref_mut().ok_or_else(|| FormatError::Encode("the answer was not started".to_owned()))
 }
 
 /// Appends one value as JSON, as an answer would write it. For single values: a batch is much faster

@@ -3,17 +3,14 @@
 use std::io::Write as _;
 
 use arrow::array::timezone::Tz;
-use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray as _, LargeStringArray, PrimitiveArray, StringArray,
-};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray as _, LargeStringArray, PrimitiveArray, StringArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type,
-    Decimal256Type, DecimalType, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType,
-    DurationSecondType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    IntervalDayTimeType, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, Time32MillisecondType,
-    Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType,
+    DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalDayTimeType, IntervalMonthDayNanoType,
+    IntervalUnit, IntervalYearMonthType, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
+    Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -72,11 +69,13 @@ impl Scalar {
             DataType::UInt32 => integer::<UInt32Type>(array),
             DataType::Int64 => big::<Int64Type>(array, |value| value.unsigned_abs() > MAX_SAFE),
             DataType::UInt64 => big::<UInt64Type>(array, |value| value > MAX_SAFE),
-            DataType::Float16 => {
-                float::<Float16Type>(array, |value| f64::from(value.to_f32()), |value, out| shortest(value.to_f32(), out))
-            },
-            DataType::Float32 => float::<Float32Type>(array, f64::from, |value, out| shortest(value, out)),
-            DataType::Float64 => float::<Float64Type>(array, |value| value, |value, out| shortest(value, out)),
+            DataType::Float16 => float::<Float16Type>(
+                array,
+                |value| f64::from(value.to_f32()),
+                |value, out| shortest(value.to_f32(), out),
+            ),
+            DataType::Float32 => float::<Float32Type>(array, f64::from, shortest),
+            DataType::Float64 => float::<Float64Type>(array, |value| value, shortest),
             DataType::Decimal32(_, scale) => decimal::<Decimal32Type>(array, *scale),
             DataType::Decimal64(_, scale) => decimal::<Decimal64Type>(array, *scale),
             DataType::Decimal128(_, scale) => decimal::<Decimal128Type>(array, *scale),
@@ -114,7 +113,9 @@ fn temporal(array: &ArrayRef, ty: &DataType) -> Option<Scalar> {
         DataType::Date64 => of::<Date64Type>(array, |ms, out| time::write_date(ms.div_euclid(86_400_000), out)),
         DataType::Time32(TimeUnit::Second) => of::<Time32SecondType>(array, |t, out| clock(i64::from(t), 1, out)),
         DataType::Time32(_) => of::<Time32MillisecondType>(array, |t, out| clock(i64::from(t), 1_000, out)),
-        DataType::Time64(TimeUnit::Microsecond) => of::<Time64MicrosecondType>(array, |t, out| clock(t, 1_000_000, out)),
+        DataType::Time64(TimeUnit::Microsecond) => {
+            of::<Time64MicrosecondType>(array, |t, out| clock(t, 1_000_000, out))
+        }
         DataType::Time64(_) => of::<Time64NanosecondType>(array, |t, out| clock(t, 1_000_000_000, out)),
         DataType::Timestamp(TimeUnit::Second, zone) => timestamp::<TimestampSecondType>(array, zone.as_deref(), 1),
         DataType::Timestamp(TimeUnit::Millisecond, zone) => {

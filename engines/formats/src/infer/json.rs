@@ -52,7 +52,7 @@ fn value(cursor: &mut Cursor<'_>, shape: &mut Shape, level: usize, count: &mut u
         }
         (Kind::List, Shape::List(item)) => list(cursor, item, level + 1, count),
         (Kind::Object, Shape::Struct(fields)) => object(cursor, fields, level + 1, count),
-        (_, shape) => Err(FormatError::mismatch(cursor.shown(), format!("{}, as in rows before", shape.name()))),
+        (_, shape) => Err(cursor.mismatch(format!("{}, like the values before", shape.name()))),
     }
 }
 

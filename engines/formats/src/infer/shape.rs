@@ -17,7 +17,9 @@ pub(super) enum Shape {
     Bool,
     Number(Numbers),
     /// Text; whether all of it is RFC 3339 with a zone.
-    Text { instants: bool },
+    Text {
+        instants: bool,
+    },
     List(Box<Shape>),
     Struct(Fields),
 }

@@ -167,7 +167,11 @@ impl<'a> Cursor<'a> {
                     return Ok(Cow::Owned(value));
                 }
                 Some(b'\\') => value.push(self.escape()?),
-                _ => return Err(self.refuse("no control character inside a string; write it as \\u00XX")),
+                None => return Err(self.refuse("a closing quote")),
+                Some(byte) => {
+                    let found = format!("the control character U+{byte:04X} inside a string");
+                    return Err(FormatError::json(found, format!("it escaped, as \\u{byte:04x}")));
+                }
             }
             let from = self.at;
             self.at = self.plain(from);
@@ -227,11 +231,23 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
-    /// The value that starts here, clipped, for a message.
-    pub(crate) fn shown(&self) -> String {
-        let rest = &self.text[self.at..];
-        let end = rest.char_indices().nth(80).map_or(rest.len(), |(at, _)| at);
-        clip(&rest[..end])
+    /// The error for a value of another kind than `expected`; shows simple values, names others.
+    pub(crate) fn mismatch(&mut self, expected: impl Into<String>) -> FormatError {
+        match self.found() {
+            Ok(found) => FormatError::mismatch(found, expected),
+            Err(error) => error,
+        }
+    }
+
+    fn found(&mut self) -> Result<String> {
+        Ok(match self.kind()? {
+            Kind::Null => "null".to_owned(),
+            Kind::Bool => self.bool()?.to_string(),
+            Kind::Number => clip(self.number()?),
+            Kind::String => format!("\"{}\"", clip(&self.string()?)),
+            Kind::List => "a list".to_owned(),
+            Kind::Object => "an object".to_owned(),
+        })
     }
 }
 
@@ -255,7 +271,9 @@ mod tests {
 
     #[test]
     fn bad_strings_are_refused() {
-        for text in [r#""\ud83d""#, r#""\ud83dx""#, r#""\udc00""#, r#""\ud83d\u0041""#, r#""\x""#, "\"\n\"", r#""\u12g4""#] {
+        for text in
+            [r#""\ud83d""#, r#""\ud83dx""#, r#""\udc00""#, r#""\ud83d\u0041""#, r#""\x""#, "\"\n\"", r#""\u12g4""#]
+        {
             assert_eq!(string(text).expect_err(text).code(), "invalid_json", "{text}");
         }
         for text in ["\"abc", "\"\\", "\"\\u12"] {

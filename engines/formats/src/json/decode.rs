@@ -46,7 +46,7 @@ fn value(cursor: &mut Cursor<'_>, slot: &mut Slot, budget: &mut Budget) -> Resul
         (Kind::List, Values::List(spans)) => list(cursor, spans, budget),
         (Kind::List, Values::Map(spans)) => map(cursor, spans, budget),
         (Kind::Object, Values::Struct(members)) => object(cursor, members, budget),
-        _ => Err(FormatError::mismatch(cursor.shown(), slot.expects())),
+        _ => Err(cursor.mismatch(slot.expects())),
     }
 }
 
@@ -100,7 +100,7 @@ fn pair(cursor: &mut Cursor<'_>, entry: &mut Slot, budget: &mut Budget) -> Resul
         return Err(FormatError::Encode("map entries are not a struct".to_owned()));
     };
     if cursor.kind()? != Kind::List {
-        return Err(FormatError::mismatch(cursor.shown(), "a [key, value] pair"));
+        return Err(cursor.mismatch("a [key, value] pair"));
     }
     cursor.enter(b'[', "a [key, value] pair")?;
     let mut filled = 0;

@@ -132,7 +132,8 @@ impl Between {
             Self::Closed => "nothing after the array",
             Self::Object => "another object or the end",
         };
-        let found = if byte.is_ascii_graphic() { format!("`{}`", char::from(byte)) } else { format!("byte 0x{byte:02x}") };
+        let found =
+            if byte.is_ascii_graphic() { format!("`{}`", char::from(byte)) } else { format!("byte 0x{byte:02x}") };
         FormatError::json(found, expected)
     }
 }

@@ -26,7 +26,7 @@ struct Cut {
 /// The rule of one format.
 enum Cutter {
     Json(json::Values),
-    Lines(lines::Lines),
+    Lines,
     Csv(csv::Records),
 }
 
@@ -34,7 +34,7 @@ impl Cutter {
     fn cut(&mut self, bytes: &[u8]) -> Result<Cut> {
         match self {
             Self::Json(values) => values.cut(bytes),
-            Self::Lines(lines) => Ok(lines.cut(bytes)),
+            Self::Lines => Ok(lines::cut(bytes)),
             Self::Csv(records) => Ok(records.cut(bytes)),
         }
     }
@@ -43,7 +43,7 @@ impl Cutter {
     fn end(&self) -> Result<()> {
         match self {
             Self::Json(values) => values.end(),
-            Self::Lines(_) => Ok(()),
+            Self::Lines => Ok(()),
             Self::Csv(records) => records.end(),
         }
     }
@@ -66,7 +66,7 @@ impl Rows {
     pub(crate) fn new(format: Format, max_row_bytes: usize) -> Result<Self> {
         let cutter = match format {
             Format::Json => Cutter::Json(json::Values::default()),
-            Format::NdJson => Cutter::Lines(lines::Lines),
+            Format::NdJson => Cutter::Lines,
             Format::Csv => Cutter::Csv(csv::Records::default()),
             Format::ArrowStream => return Err(FormatError::UnsupportedFormat { format }),
         };

@@ -29,8 +29,7 @@ pub(crate) fn exact(text: &str, scale: i8) -> Result<i128, Misfit> {
     let trailing = digits().rev().take_while(|digit| *digit == b'0').count();
     let kept = count - leading - trailing;
     let length = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    let shift =
-        number.exponent.saturating_add(i64::from(scale)) - length(number.fraction.len()) + length(trailing);
+    let shift = number.exponent.saturating_add(i64::from(scale)) - length(number.fraction.len()) + length(trailing);
     if shift < 0 {
         return Err(Misfit::Inexact);
     }

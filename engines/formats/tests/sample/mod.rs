@@ -67,7 +67,8 @@ fn row() -> impl Strategy<Value = (Numbers, Texts, Nested)> {
 /// A batch of 1 to 12 rows.
 pub(crate) fn batch() -> impl Strategy<Value = RecordBatch> {
     vec(row(), 1..12).prop_map(|rows| {
-        let (numbers, rest): (Vec<Numbers>, Vec<(Texts, Nested)>) = rows.into_iter().map(|(n, t, s)| (n, (t, s))).unzip();
+        let (numbers, rest): (Vec<Numbers>, Vec<(Texts, Nested)>) =
+            rows.into_iter().map(|(n, t, s)| (n, (t, s))).unzip();
         let (texts, nested): (Vec<Texts>, Vec<Nested>) = rest.into_iter().unzip();
         let columns = [number_columns(&numbers), text_columns(&texts), nested_columns(&nested)].concat();
         RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))
@@ -119,7 +120,6 @@ fn nested_columns(rows: &[Nested]) -> Columns {
         Field::new("at", DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None), true),
     ];
     let valid: Vec<bool> = rows.iter().map(|row| row.1.is_some()).collect();
-    let parts =
-        StructArray::new(fields.into(), vec![Arc::new(texts), Arc::new(instants)], Some(valid.into()));
+    let parts = StructArray::new(fields.into(), vec![Arc::new(texts), Arc::new(instants)], Some(valid.into()));
     vec![("list", Arc::new(list.finish())), ("parts", Arc::new(parts)), ("map", Arc::new(map.finish()))]
 }
