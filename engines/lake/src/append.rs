@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use deltalake::kernel::Action;
 
 use crate::error::{LakeError, Result};
@@ -42,6 +43,11 @@ impl Append {
         Self { table, layout, current: None, done: Vec::new(), rows: 0, claim }
     }
 
+    /// The columns under the clients' names and types.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.layout.schema)
+    }
+
     /// Rows written so far.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -56,10 +62,7 @@ impl Append {
         let stored = self.to_stored(batch)?;
         let file = match &mut self.current {
             Some(file) => file,
-            none => none.insert(FileWriter::start(
-                Arc::clone(&self.table.log.files),
-                Arc::clone(&self.layout.stored),
-            )?),
+            none => none.insert(FileWriter::start(Arc::clone(&self.table.log.files), Arc::clone(&self.layout.stored))?),
         };
         file.write(&stored).await?;
         self.rows += batch.num_rows() as u64;

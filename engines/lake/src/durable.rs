@@ -11,8 +11,8 @@ use std::path::{Path as OsPath, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::FutureExt as _;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -86,11 +86,11 @@ impl ObjectStore for DurableLocal {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        sorted(self.inner.list(prefix))
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        sorted(self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -104,6 +104,15 @@ impl ObjectStore for DurableLocal {
             implementer: "DurableLocal".to_owned(),
         })
     }
+}
+
+/// Lists in the order of names, as object stores do and log replay needs; folders come in any order.
+fn sorted(listed: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+    let collected = listed.try_collect::<Vec<_>>().map_ok(|mut all| {
+        all.sort_unstable_by(|a, b| a.location.cmp(&b.location));
+        stream::iter(all).map(Ok)
+    });
+    collected.try_flatten_stream().boxed()
 }
 
 /// A write on its way: where it goes and how it must land there.
@@ -246,7 +255,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 
 #[cfg(test)]
 mod tests {
-    use futures::TryStreamExt as _;
     use object_store::ObjectStoreExt as _;
 
     use super::*;
@@ -272,6 +280,15 @@ mod tests {
         let error = first.err().or(second.err()).expect("one loses");
         assert!(matches!(error, object_store::Error::AlreadyExists { .. }), "{error}");
         assert_eq!(names(&store).await, ["a/b/c.json"]);
+    }
+
+    #[tokio::test]
+    async fn lists_come_in_order() {
+        let (_folder, store) = store();
+        for name in ["b/9", "a/3", "b/10", "a/1", "c"] {
+            store.put(&Path::from(name), "x".into()).await.expect("put");
+        }
+        assert_eq!(names(&store).await, ["a/1", "a/3", "b/10", "b/9", "c"]);
     }
 
     #[tokio::test]

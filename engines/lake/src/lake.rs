@@ -43,11 +43,13 @@ pub struct Lake {
 }
 
 impl Lake {
-    /// Opens the root; a missing folder is created. Errors: [`LakeError::BadStore`].
-    pub fn open(options: &LakeOptions) -> Result<Arc<Self>> {
+    /// Opens the root; a missing folder is created. Errors: [`LakeError::BadStore`], [`LakeError::Storage`].
+    pub async fn open(options: &LakeOptions) -> Result<Arc<Self>> {
         let (upkeep, due) = mpsc::channel(UPKEEP_QUEUE);
+        let root = store::open(&options.root)?;
+        store::mark(root.as_ref()).await?;
         Ok(Arc::new(Self {
-            root: store::open(&options.root)?,
+            root,
             window: options.idempotency_window,
             tables: Mutex::default(),
             upkeep,
@@ -56,9 +58,9 @@ impl Lake {
     }
 
     /// A lake that lives as long as the process, for tests.
-    pub fn in_memory() -> Result<Arc<Self>> {
+    pub async fn in_memory() -> Result<Arc<Self>> {
         let root = Url::parse("memory:/").map_err(|e| LakeError::Defect(e.to_string()))?;
-        Self::open(&LakeOptions { root, idempotency_window: Duration::from_secs(86_400) })
+        Self::open(&LakeOptions { root, idempotency_window: Duration::from_secs(86_400) }).await
     }
 
     /// Creates the table of a new dataset, empty, at version 0.

@@ -198,10 +198,7 @@ impl Log {
         // A checkpoint is small beside the data it lists, and this happens once per open table.
         let bytes = self.files.get(&path).await?.bytes().await?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
-        let mask = ProjectionMask::columns(
-            builder.parquet_schema(),
-            ["txn.appId", "txn.version", "txn.lastUpdated"],
-        );
+        let mask = ProjectionMask::columns(builder.parquet_schema(), ["txn.appId", "txn.version", "txn.lastUpdated"]);
         let mut pushes = Pushes::new();
         for batch in builder.with_projection(mask).build()? {
             remember_batch(&mut pushes, &batch?)?;

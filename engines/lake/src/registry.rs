@@ -35,7 +35,8 @@ impl ObjectStoreRegistry for LakeRegistry {
     }
 
     fn get_store(&self, url: &Url) -> datafusion::common::Result<Arc<dyn ObjectStore>> {
-        let id = (url.scheme() == "lake").then(|| url.host_str()).flatten().and_then(|host| host.parse::<DatasetId>().ok());
+        let id =
+            (url.scheme() == "lake").then(|| url.host_str()).flatten().and_then(|host| host.parse::<DatasetId>().ok());
         match id {
             Some(id) => Ok(Arc::new(PrefixStore::new(Arc::clone(&self.root), id.to_string()))),
             None => Err(DataFusionError::Plan("only datasets can be read".to_owned())),

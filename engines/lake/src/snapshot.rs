@@ -37,7 +37,8 @@ pub(crate) struct DataFile {
 
 impl DataFile {
     pub(crate) fn new(layout: &Layout, path: String, size: i64, modified: i64, stats: Option<&str>) -> Result<Self> {
-        let size = u64::try_from(size).map_err(|_| LakeError::UnsupportedTable("a file of negative size".to_owned()))?;
+        let size =
+            u64::try_from(size).map_err(|_| LakeError::UnsupportedTable("a file of negative size".to_owned()))?;
         let statistics = Arc::new(stats::from_log(&layout.stored, stats, size));
         Ok(Self { path, size, modified, statistics })
     }

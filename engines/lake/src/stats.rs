@@ -40,7 +40,8 @@ pub(crate) fn to_log(stored: &SchemaRef, parquet: &ParquetMetaData, has_nan: &[b
         }
         let low = extreme(&converter.row_group_mins(groups())?, std::cmp::Ordering::Less)?;
         let high = extreme(&converter.row_group_maxes(groups())?, std::cmp::Ordering::Greater)?;
-        if let (Some(low), Some(high)) = (low.as_ref().and_then(scalar_to_json), high.as_ref().and_then(scalar_to_json)) {
+        if let (Some(low), Some(high)) = (low.as_ref().and_then(scalar_to_json), high.as_ref().and_then(scalar_to_json))
+        {
             mins.insert(field.name().clone(), low);
             maxs.insert(field.name().clone(), high);
         }

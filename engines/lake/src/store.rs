@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt as _;
-use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode};
 use url::Url;
 
 use crate::durable::{DurableLocal, create_durable_folder};
@@ -28,12 +28,22 @@ fn open_folder(url: &Url) -> Result<Arc<dyn ObjectStore>> {
     Ok(Arc::new(DurableLocal::open(&folder)?))
 }
 
-/// Asks the store something that only a reachable store can answer.
-pub(crate) async fn ping(store: &dyn ObjectStore) -> Result<()> {
-    match store.list(None).next().await {
-        None | Some(Ok(_)) => Ok(()),
-        Some(Err(error)) => Err(error.into()),
+/// Names the root as a lake; [`ping`] looks for it.
+const MARKER: &str = "lakegate.json";
+
+/// Leaves the marker in a new root.
+pub(crate) async fn mark(store: &dyn ObjectStore) -> Result<()> {
+    let content = format!("{{\"lake\":\"{}\"}}\n", uuid::Uuid::new_v4());
+    match store.put_opts(&Path::from(MARKER), content.into(), PutMode::Create.into()).await {
+        Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Asks for the marker: only a store that is reachable, and still holds our root, has it.
+pub(crate) async fn ping(store: &dyn ObjectStore) -> Result<()> {
+    store.head(&Path::from(MARKER)).await?;
+    Ok(())
 }
 
 fn bad(url: &Url, why: &str) -> LakeError {

@@ -45,7 +45,12 @@ pub enum Begin {
 }
 
 impl Table {
-    pub(crate) async fn open(log: Log, dataset: DatasetId, window: Duration, upkeep: mpsc::Sender<DatasetId>) -> Result<Self> {
+    pub(crate) async fn open(
+        log: Log,
+        dataset: DatasetId,
+        window: Duration,
+        upkeep: mpsc::Sender<DatasetId>,
+    ) -> Result<Self> {
         let Replayed { snapshot, pushes, checkpoint } = log.replay().await?;
         Ok(Self {
             dataset,
@@ -127,14 +132,13 @@ impl Table {
 
     /// Commits prepared actions, whatever other writers do meanwhile. Answers what was committed, and
     /// true when that is an earlier push with the same key instead of this one.
-    pub(crate) async fn commit(
-        &self,
-        adds: &[Action],
-        rows: u64,
-        push: Option<PushKey>,
-    ) -> Result<(PushRecord, bool)> {
+    pub(crate) async fn commit(&self, adds: &[Action], rows: u64, push: Option<PushKey>) -> Result<(PushRecord, bool)> {
         let _advance = self.advance.lock().await;
         for _ in 0..MAX_LOST_RACES {
+            // Asked anew for each version: the same key may have come in through another gateway.
+            if let Some(record) = push.and_then(|push| self.recall(&push.key)) {
+                return Ok((record, true));
+            }
             let newest = self.known();
             let version = newest.version + 1;
             let now = chrono::Utc::now().timestamp_millis();
@@ -152,9 +156,6 @@ impl Table {
                 }
                 Attempt::Taken => {
                     self.catch_up().await?;
-                    if let Some(record) = push.and_then(|push| self.recall(&push.key)) {
-                        return Ok((record, true));
-                    }
                 }
             }
         }

@@ -9,9 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray as _};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{
-    DataType, Field, Fields, Schema, SchemaRef, TimeUnit, TimestampNanosecondType,
-};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit, TimestampNanosecondType};
 use deltalake::kernel::{ArrayType, DataType as DeltaType, MapType, PrimitiveType, StructField, StructType};
 use lakegate_catalog::{Column, ColumnType};
 
@@ -89,9 +87,10 @@ pub fn stored_type(column: &str, ty: &DataType) -> Result<Option<ColumnType>> {
         DataType::UInt64 => ColumnType::Decimal(20, 0),
         DataType::Float32 => ColumnType::Real,
         DataType::Float64 => ColumnType::Double,
-        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
-            decimal(column, *p, *s)?
-        }
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => decimal(column, *p, *s)?,
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ColumnType::String,
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
             ColumnType::Binary
@@ -238,7 +237,9 @@ pub(crate) fn column_type(ty: &DeltaType) -> Result<ColumnType> {
         DeltaType::Struct(fields) => ColumnType::Struct(
             fields
                 .fields()
-                .map(|f| Ok(Column { name: f.name().clone(), ty: column_type(f.data_type())?, nullable: f.is_nullable() }))
+                .map(|f| {
+                    Ok(Column { name: f.name().clone(), ty: column_type(f.data_type())?, nullable: f.is_nullable() })
+                })
                 .collect::<Result<_>>()?,
         ),
         other @ DeltaType::Variant(_) => return Err(LakeError::UnsupportedTable(format!("column type {other}"))),
@@ -255,8 +256,21 @@ mod tests {
 
     fn every_type() -> Vec<ColumnType> {
         [
-            "boolean", "smallint", "int", "bigint", "real", "double", "decimal(38,9)", "string", "binary", "date",
-            "timestamp", "timestamp_ntz", "list<int>", "struct<a: int, b: list<string>>", "map<string,double>",
+            "boolean",
+            "smallint",
+            "int",
+            "bigint",
+            "real",
+            "double",
+            "decimal(38,9)",
+            "string",
+            "binary",
+            "date",
+            "timestamp",
+            "timestamp_ntz",
+            "list<int>",
+            "struct<a: int, b: list<string>>",
+            "map<string,double>",
         ]
         .iter()
         .map(|t| t.parse().expect("a type"))

@@ -14,18 +14,14 @@ use url::Url;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn on_disk(folder: &std::path::Path) -> Arc<Lake> {
+async fn on_disk(folder: &std::path::Path) -> Arc<Lake> {
     let root = Url::from_directory_path(folder).expect("absolute");
-    Lake::open(&LakeOptions { root, idempotency_window: DAY }).expect("opens")
+    Lake::open(&LakeOptions { root, idempotency_window: DAY }).await.expect("opens")
 }
 
 fn columns() -> Vec<Column> {
     let column = |name: &str, ty: ColumnType| Column::new(name, ty);
-    vec![
-        column("id", ColumnType::BigInt),
-        column("Größe (m)", ColumnType::Double),
-        column("word", ColumnType::String),
-    ]
+    vec![column("id", ColumnType::BigInt), column("Größe (m)", ColumnType::Double), column("word", ColumnType::String)]
 }
 
 fn rows(ids: impl IntoIterator<Item = i64>) -> RecordBatch {
@@ -71,7 +67,8 @@ async fn snapshot(lake: &Lake, id: DatasetId) -> Arc<Snapshot> {
 }
 
 fn session(lake: &Lake, snapshot: &Arc<Snapshot>, config: SessionConfig) -> SessionContext {
-    let env = RuntimeEnvBuilder::new().with_object_store_registry(lake.object_store_registry()).build_arc().expect("env");
+    let env =
+        RuntimeEnvBuilder::new().with_object_store_registry(lake.object_store_registry()).build_arc().expect("env");
     let session = SessionContext::new_with_config_rt(config, env);
     session.register_table("t", snapshot.provider()).expect("registers");
     session
@@ -90,14 +87,14 @@ async fn ask_session(session: &SessionContext, sql: &str) -> Vec<i64> {
 #[tokio::test]
 async fn each_push_is_one_version_and_reads_back_after_a_reopen() {
     let folder = tempfile::tempdir().expect("tempdir");
-    let lake = on_disk(folder.path());
+    let lake = on_disk(folder.path()).await;
     let id = dataset(&lake).await;
     assert_eq!(snapshot(&lake, id).await.version(), 0);
     assert_eq!(ask(&lake, id, "select count(*) from t").await, [0]);
     assert_eq!(push(&lake, id, &rows(0..10)).await, Committed { version: 1, rows: 10, duplicate: false });
     assert_eq!(push(&lake, id, &rows(10..15)).await.version, 2);
 
-    for lake in [lake, on_disk(folder.path())] {
+    for lake in [lake, on_disk(folder.path()).await] {
         let now = snapshot(&lake, id).await;
         assert_eq!((now.version(), now.rows()), (2, Some(15)));
         assert_eq!(now.columns(), columns());
@@ -109,7 +106,7 @@ async fn each_push_is_one_version_and_reads_back_after_a_reopen() {
 
 #[tokio::test]
 async fn a_dropped_append_leaves_no_rows() {
-    let lake = Lake::in_memory().expect("lake");
+    let lake = Lake::in_memory().await.expect("lake");
     let id = dataset(&lake).await;
     let Begin::New(mut append) = lake.table(id).await.expect("table").begin(None).await.expect("begin") else {
         panic!("no key, so new");
@@ -121,20 +118,21 @@ async fn a_dropped_append_leaves_no_rows() {
 
 #[tokio::test]
 async fn what_does_not_fit_is_refused_by_row_and_column() {
-    let lake = Lake::in_memory().expect("lake");
+    let lake = Lake::in_memory().await.expect("lake");
     let id = dataset(&lake).await;
     let text: ArrayRef = Arc::new(StringArray::from(vec!["1", "2", "x"]));
     let batch = RecordBatch::try_from_iter([("id", text)]).expect("batch");
     let error = try_push(&lake, id, &batch, None).await.expect_err("x is no number");
     assert!(matches!(&error, LakeError::BadValue { row: 3, column, .. } if column == "id"), "{error}");
-    let unknown = RecordBatch::try_from_iter([("nope", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).expect("batch");
+    let unknown =
+        RecordBatch::try_from_iter([("nope", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).expect("batch");
     assert!(matches!(try_push(&lake, id, &unknown, None).await, Err(LakeError::SchemaMismatch(_))));
 }
 
 #[tokio::test]
 async fn a_key_counts_once_also_after_checkpoint_and_reopen() {
     let folder = tempfile::tempdir().expect("tempdir");
-    let lake = on_disk(folder.path());
+    let lake = on_disk(folder.path()).await;
     let id = dataset(&lake).await;
     let key = ([1; 16], [2; 16]);
     let first = try_push(&lake, id, &rows(0..7), Some(key)).await.expect("pushed");
@@ -153,7 +151,7 @@ async fn a_key_counts_once_also_after_checkpoint_and_reopen() {
     }
     upkeep.abort();
 
-    let reopened = on_disk(folder.path());
+    let reopened = on_disk(folder.path()).await;
     let table = reopened.table(id).await.expect("table");
     match table.begin(Some(key.0)).await.expect("begin") {
         Begin::Seen(record) => assert_eq!((record.version, record.rows, record.body), (1, 7, key.1)),
@@ -164,7 +162,7 @@ async fn a_key_counts_once_also_after_checkpoint_and_reopen() {
 
 #[tokio::test]
 async fn a_key_is_held_while_its_push_runs() {
-    let lake = Lake::in_memory().expect("lake");
+    let lake = Lake::in_memory().await.expect("lake");
     let id = dataset(&lake).await;
     let table = lake.table(id).await.expect("table");
     let running = table.begin(Some([9; 16])).await.expect("begin");
@@ -178,7 +176,7 @@ async fn a_key_is_held_while_its_push_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_writers_lose_nothing_and_double_nothing() {
     let folder = tempfile::tempdir().expect("tempdir");
-    let lakes = [on_disk(folder.path()), on_disk(folder.path())];
+    let lakes = [on_disk(folder.path()).await, on_disk(folder.path()).await];
     let id = dataset(&lakes[0]).await;
     let mut running = tokio::task::JoinSet::new();
     for n in 0..20_i64 {
@@ -199,7 +197,7 @@ async fn two_writers_lose_nothing_and_double_nothing() {
 #[tokio::test]
 async fn removing_a_dataset_removes_its_files() {
     let folder = tempfile::tempdir().expect("tempdir");
-    let lake = on_disk(folder.path());
+    let lake = on_disk(folder.path()).await;
     let id = dataset(&lake).await;
     push(&lake, id, &rows(0..10)).await;
     lake.remove(id).await.expect("removed");
@@ -210,7 +208,7 @@ async fn removing_a_dataset_removes_its_files() {
 #[tokio::test]
 async fn plans_show_no_host_path() {
     let folder = tempfile::tempdir().expect("tempdir");
-    let lake = on_disk(folder.path());
+    let lake = on_disk(folder.path()).await;
     let id = dataset(&lake).await;
     push(&lake, id, &rows(0..10)).await;
     let snapshot = snapshot(&lake, id).await;
@@ -232,7 +230,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         runtime.block_on(async {
-            let lake = Lake::in_memory().expect("lake");
+            let lake = Lake::in_memory().await.expect("lake");
             let id = dataset(&lake).await;
             for file in &files {
                 let sizes: Float64Array = file.iter().map(|v| v.map(|v| if nan && v == 7 { f64::NAN } else { v as f64 })).collect();

@@ -1,1 +1,31 @@
-//! Lakegate.
+//! The REST protocol: routes under `/v1`, health, metrics, the API document and the start page.
+//!
+//! A handler reads the request, makes one call, and answers. It decides nothing about data: rows go
+//! to `lakegate-lake`, statements to `lakegate-query`, rights to the catalog. It knows nothing of
+//! other protocols, and it opens no socket: the binary serves the router.
+//!
+//! Start at [`App`], what every handler sees, and [`router`], the table of contents.
+
+mod answer;
+mod app;
+mod caller;
+mod datasets;
+mod extract;
+mod grants;
+mod health;
+mod ingest;
+mod intake;
+mod metrics;
+mod observe;
+mod openapi;
+mod page;
+mod principals;
+mod problem;
+mod query;
+mod receipts;
+mod tokens;
+mod whoami;
+
+pub use app::{App, Limits};
+pub use metrics::Metrics;
+pub use openapi::{document, router};

@@ -1,0 +1,207 @@
+//! `lakegate serve`, and the wiring of all parts: this happens here and nowhere else.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lakegate_catalog::{ApiToken, Catalog};
+use lakegate_catalog_sql::SqlCatalog;
+use lakegate_config::{ByteSize, Settings};
+use lakegate_lake::{Lake, LakeOptions};
+use lakegate_query::{Engine, EngineOptions};
+use lakegate_rest::{App, Limits};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::cli::Cli;
+use crate::data_folder::DataFolder;
+use crate::failure::{Failure, Result, say};
+use crate::server::{self, Connections};
+use crate::{logging, settings, sweep};
+
+/// `lakegate serve`.
+pub(crate) fn command(cli: &Cli) -> Result<()> {
+    let settings = settings::load(cli)?;
+    logging::start(&settings.log)?;
+    runtime()?.block_on(async {
+        let gateway = Gateway::open(&settings).await?;
+        gateway.greet();
+        gateway.run().await
+    })
+}
+
+/// The runtime of requests; queries have their own.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("lakegate")
+        .build()
+        .map_err(|e| Failure::other(format!("threads cannot be started: {e}")))
+}
+
+/// Everything that one process holds.
+pub(crate) struct Gateway {
+    settings: Settings,
+    /// Held until the end: it keeps other processes out.
+    folder: DataFolder,
+    app: Arc<App>,
+    listener: TcpListener,
+    address: SocketAddr,
+    new_owner: Option<ApiToken>,
+    stop: CancellationToken,
+}
+
+impl Gateway {
+    /// Opens folder, catalog, storage and engine, and binds the port. Nothing is served yet.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self> {
+        let folder = DataFolder::open(&settings.data_dir)?;
+        let listener = bind(settings.rest.listen).await?;
+        let address = listener.local_addr().map_err(|e| Failure::other(e.to_string()))?;
+        let catalog = open_catalog(settings).await?;
+        let new_owner = folder.ensure_owner(catalog.as_ref()).await?;
+        let lake = open_lake(settings).await?;
+        let engine = Engine::new(engine_options(settings, &folder), Arc::clone(&catalog), Arc::clone(&lake));
+        let engine = Arc::new(engine.map_err(|e| Failure::other(format!("the query engine cannot start: {e}")))?);
+        let app = App::new(catalog, lake, engine, limits(settings));
+        let settings = settings.clone();
+        Ok(Self { settings, folder, app, listener, address, new_owner, stop: CancellationToken::new() })
+    }
+
+    /// Where REST listens.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn owner_token_file(&self) -> std::path::PathBuf {
+        self.folder.join("owner-token")
+    }
+
+    /// Says where to go next. The first line is a promise to scripts.
+    pub(crate) fn greet(&self) {
+        let url = self.url();
+        say(format_args!("listening rest={url}"));
+        say(format_args!("start page {url}/ · API {url}/openapi.json · data {}", self.settings.data_dir.display()));
+        match &self.new_owner {
+            Some(token) if std::io::stdout().is_terminal() => {
+                say(format_args!("a new instance; its owner's token, shown this once: {}", token.reveal()));
+            }
+            Some(_) => {
+                say(format_args!("a new instance; its owner's token is in {}", self.owner_token_file().display()))
+            }
+            None => {}
+        }
+        say(format_args!("ask: lakegate sql --url {url} · stop: Ctrl-C"));
+    }
+
+    /// A switch that stops [`Gateway::run`].
+    pub(crate) fn stopper(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Serves until SIGTERM or Ctrl-C, then drains.
+    pub(crate) async fn run(self) -> Result<()> {
+        let how = Connections {
+            max: self.settings.rest.max_connections,
+            header_timeout: self.settings.rest.header_timeout,
+            drain_timeout: self.settings.rest.drain_timeout,
+        };
+        tokio::spawn(stop_on_signal(self.stop.clone())?);
+        let lake = Arc::clone(&self.app.lake);
+        let background = [
+            tokio::spawn(Arc::clone(&lake).run_upkeep()),
+            tokio::spawn(sweep::run(Arc::clone(&self.app.catalog), lake, self.settings.query.max_timeout)),
+        ];
+        tracing::info!(address = %self.address, "serving");
+        let router = lakegate_rest::router(Arc::clone(&self.app));
+        let drained = server::run(self.listener, router, how, self.stop).await;
+        for task in background {
+            task.abort();
+        }
+        if drained {
+            tracing::info!("all requests ended; stopped");
+            Ok(())
+        } else {
+            Err(Failure::other(
+                "some requests did not end within rest.drain_timeout and were cut; none of their rows was acknowledged",
+            ))
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::usage(format!(
+            "cannot listen on {address}: {error}; choose another with --listen 127.0.0.1:7790, or port 0 for any"
+        ))
+    })
+}
+
+async fn open_catalog(settings: &Settings) -> Result<Arc<dyn Catalog>> {
+    let url = settings.database_url();
+    let opened = SqlCatalog::connect(&url, &lakegate_catalog_sql::Options::default()).await;
+    match opened {
+        Ok(catalog) => Ok(Arc::new(catalog)),
+        // The URL may hold a password; the key's name is enough to find it.
+        Err(error) => Err(Failure::usage(format!("the catalog cannot be opened: {error}; see catalog.database_url"))),
+    }
+}
+
+async fn open_lake(settings: &Settings) -> Result<Arc<Lake>> {
+    let root = settings.storage_root();
+    let root = Url::parse(&root).map_err(|e| Failure::usage(format!("storage.root is not a URL: {e}")))?;
+    let options = LakeOptions { root, idempotency_window: settings.ingest.idempotency_window };
+    Lake::open(&options).await.map_err(|e| Failure::usage(format!("{e}; see storage.root")))
+}
+
+fn engine_options(settings: &Settings, folder: &DataFolder) -> EngineOptions {
+    let query = &settings.query;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    EngineOptions {
+        memory: bytes(query.memory),
+        memory_per_query: bytes(query.memory_per_query),
+        process_memory: (query.process_memory != ByteSize::ZERO).then(|| bytes(query.process_memory)),
+        spill_dir: folder.join("spill"),
+        spill_per_query: query.spill_per_query.bytes(),
+        threads: if query.threads == 0 { cores } else { query.threads },
+        timeout: query.timeout,
+        max_timeout: query.max_timeout,
+        max_concurrent: query.max_concurrent,
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let ingest = &settings.ingest;
+    Limits {
+        max_body: ingest.max_body.bytes(),
+        max_row: bytes(ingest.max_row),
+        max_pushes: ingest.max_concurrent,
+        push_timeout: ingest.timeout,
+        idle_timeout: ingest.idle_timeout,
+        default_rows: settings.query.default_rows as u64,
+    }
+}
+
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.bytes()).unwrap_or(usize::MAX)
+}
+
+/// The first SIGTERM or Ctrl-C drains, the second Ctrl-C ends at once.
+fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let cannot = |e: std::io::Error| Failure::other(format!("signals cannot be watched: {e}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: running requests may end; Ctrl-C ends them now");
+        stop.cancel();
+        interrupt.recv().await;
+        // 128 + SIGINT, as shells expect.
+        #[expect(clippy::disallowed_methods, reason = "the second Ctrl-C asks for exactly this")]
+        std::process::exit(130);
+    })
+}

@@ -1,0 +1,168 @@
+//! A query's answer as a streaming body: encoded batch by batch, as fast as the client reads.
+
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::Response;
+use futures::{StreamExt as _, stream};
+use lakegate_catalog::DatasetName;
+use lakegate_formats::{Format, RowEncoder, unique_names};
+use lakegate_query::QueryStream;
+use serde_json::json;
+use std::sync::Arc;
+
+use crate::metrics::{Metrics, Outcome};
+use crate::problem::{Problem, Result};
+
+const QUERY_ID: HeaderName = HeaderName::from_static("lakegate-query-id");
+const VERSIONS: HeaderName = HeaderName::from_static("lakegate-versions");
+
+/// Starts answering. Waits for the first batch, so that what fails early is a problem document.
+pub(crate) async fn answer(
+    format: Format,
+    query: QueryStream,
+    metrics: Arc<Metrics>,
+    started: Instant,
+) -> Result<Response> {
+    let mut answering = Answering::new(format, query, metrics, started)?;
+    let first = answering.first().await?;
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in
+        [(QUERY_ID, answering.query.id().to_owned()), (VERSIONS, versions_header(answering.query.versions()))]
+    {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    let first = stream::iter([Ok(Bytes::from(first))]);
+    let rest = stream::unfold(answering, |mut answering| async {
+        answering.next().await.map(|chunk| (chunk.map(Bytes::from), answering))
+    });
+    *response.body_mut() = Body::from_stream(first.chain(rest));
+    Ok(response)
+}
+
+fn versions_header(versions: &[(DatasetName, u64)]) -> String {
+    versions.iter().map(|(name, version)| format!("{name}={version}")).collect::<Vec<_>>().join(", ")
+}
+
+struct Answering {
+    format: Format,
+    query: QueryStream,
+    encoder: RowEncoder,
+    rows: u64,
+    started: Instant,
+    metrics: Arc<Metrics>,
+    outcome: Option<Outcome>,
+}
+
+impl Answering {
+    fn new(format: Format, query: QueryStream, metrics: Arc<Metrics>, started: Instant) -> Result<Self> {
+        let encoder = RowEncoder::new(format, &unique_names(&query.schema()))?;
+        Ok(Self { format, query, encoder, rows: 0, started, metrics, outcome: None })
+    }
+
+    /// What comes before the rows, and the first rows.
+    async fn first(&mut self) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        if self.format == Format::Json {
+            let head = json!({"query_id": self.query.id(), "schema": columns(&self.query)});
+            let head = head.to_string();
+            out.extend_from_slice(head.trim_end_matches('}').as_bytes());
+            out.extend_from_slice(b",\"rows\":[");
+        }
+        self.encoder.start(&mut out)?;
+        match self.query.next().await {
+            Some(Ok(batch)) => self.encode(&batch, &mut out)?,
+            Some(Err(error)) => {
+                self.outcome = Some(Outcome::Failed);
+                return Err(error.into());
+            }
+            None => self.end(&mut out)?,
+        }
+        Ok(out)
+    }
+
+    /// The next piece of the body. An error breaks the connection off: only formats with a place for
+    /// it end with the error itself.
+    async fn next(&mut self) -> Option<Result<Vec<u8>, std::io::Error>> {
+        if self.outcome.is_some() {
+            return None;
+        }
+        let mut out = Vec::new();
+        let piece = match self.query.next().await {
+            Some(Ok(batch)) => self.encode(&batch, &mut out),
+            Some(Err(error)) => Err(error.into()),
+            None => self.end(&mut out),
+        };
+        let Err(problem) = piece else {
+            return Some(Ok(out));
+        };
+        self.outcome = Some(Outcome::Failed);
+        tracing::info!(query_id = self.query.id(), code = problem.code, "query failed after its answer began");
+        Some(self.late(&problem))
+    }
+
+    fn encode(&mut self, batch: &arrow::array::RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+        self.rows += batch.num_rows() as u64;
+        Ok(self.encoder.batch(batch, out)?)
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        self.encoder.finish(out)?;
+        if self.format == Format::Json {
+            self.json_tail(out, "");
+        }
+        self.outcome = Some(Outcome::Done);
+        Ok(())
+    }
+
+    fn json_tail(&self, out: &mut Vec<u8>, error: &str) {
+        let versions: serde_json::Map<_, _> =
+            self.query.versions().iter().map(|(name, version)| (name.to_string(), json!(version))).collect();
+        let tail = format!(
+            "],\"row_count\":{},\"truncated\":{},\"versions\":{},\"elapsed_ms\":{}{error}}}\n",
+            self.rows,
+            self.query.truncated(),
+            serde_json::Value::Object(versions),
+            self.started.elapsed().as_millis(),
+        );
+        out.extend_from_slice(tail.as_bytes());
+    }
+
+    fn late(&self, problem: &Problem) -> Result<Vec<u8>, std::io::Error> {
+        let error = serde_json::to_string(&problem.late())?;
+        let mut out = Vec::new();
+        match self.format {
+            Format::Json => self.json_tail(&mut out, &format!(",\"error\":{error}")),
+            Format::NdJson => out.extend_from_slice(format!("{{\"$error\":{error}}}\n").as_bytes()),
+            Format::Csv | Format::ArrowStream => return Err(std::io::Error::other(problem.code)),
+        }
+        Ok(out)
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.metrics.query_ended(self.outcome.unwrap_or(Outcome::Abandoned), self.rows);
+    }
+}
+
+/// The schema of an answer, in the words of the API.
+fn columns(query: &QueryStream) -> Vec<serde_json::Value> {
+    let schema = unique_names(&query.schema());
+    let column = |field: &Arc<arrow::datatypes::Field>| {
+        let ty = match lakegate_lake::types::stored_type(field.name(), field.data_type()) {
+            Ok(Some(ty)) => ty.to_string(),
+            Ok(None) => "null".to_owned(),
+            // Intervals and the like can be computed but not stored.
+            Err(_) => field.data_type().to_string().to_lowercase(),
+        };
+        json!({"name": field.name(), "type": ty, "nullable": field.is_nullable()})
+    };
+    schema.fields().iter().map(column).collect()
+}

@@ -1,0 +1,53 @@
+//! What every handler sees.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakegate_catalog::Catalog;
+use lakegate_lake::Lake;
+use lakegate_query::Engine;
+use tokio::sync::Semaphore;
+
+use crate::metrics::Metrics;
+
+/// The state of the REST service. Cheap to clone through its [`Arc`].
+pub struct App {
+    /// Datasets, principals, grants.
+    pub catalog: Arc<dyn Catalog>,
+    /// Tables.
+    pub lake: Arc<Lake>,
+    /// SQL.
+    pub engine: Arc<Engine>,
+    /// What a request may use.
+    pub limits: Limits,
+    /// Counts for `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// Places for pushes that run at the same time.
+    pub pushes: Arc<Semaphore>,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(catalog: Arc<dyn Catalog>, lake: Arc<Lake>, engine: Arc<Engine>, limits: Limits) -> Arc<Self> {
+        let pushes = Arc::new(Semaphore::new(limits.max_pushes));
+        let metrics = Arc::new(Metrics::new(Arc::clone(&engine), Arc::clone(&pushes), limits.max_pushes));
+        Arc::new(Self { catalog, lake, engine, limits, metrics, pushes })
+    }
+}
+
+/// What a request may use.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a push after decompression.
+    pub max_body: u64,
+    /// Bytes of one row of a push.
+    pub max_row: usize,
+    /// Pushes that run at the same time; the next one is told to come back.
+    pub max_pushes: usize,
+    /// How long a push may take as a whole.
+    pub push_timeout: Duration,
+    /// How long a push may send nothing.
+    pub idle_timeout: Duration,
+    /// Rows of a JSON answer when the request sets no limit.
+    pub default_rows: u64,
+}

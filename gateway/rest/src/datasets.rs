@@ -1,0 +1,331 @@
+//! `/v1/datasets`: create, list, show, delete.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, stream};
+use lakegate_catalog::{
+    Access, Caller, Column, Dataset, DatasetKind, DatasetName, ErrorKind, GeometryColumn, MergeStrategy, Namespace,
+    NewDataset, Page, Role, Visibility,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::caller::Identified;
+use crate::extract::{Json, Path, Query};
+use crate::problem::{Problem, ProblemDocument, Result};
+
+/// A dataset as the API shows it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DatasetDocument {
+    /// Names it for ever.
+    id: String,
+    /// `namespace.dataset`.
+    #[schema(example = "demo.flights")]
+    name: String,
+    /// `root` or `derivative`.
+    #[schema(value_type = String, example = "root")]
+    kind: DatasetKind,
+    /// The columns, in order.
+    schema: Vec<ColumnDocument>,
+    /// Columns that identify a row.
+    primary_key: Vec<String>,
+    /// What a push does with rows already there.
+    #[schema(value_type = String, example = "append")]
+    merge: MergeStrategy,
+    /// The column that says when a row happened.
+    event_time: Option<String>,
+    /// The geometry column, if there is one.
+    #[schema(value_type = Option<Object>)]
+    geometry: Option<GeometryColumn>,
+    /// `public` or `private`.
+    #[schema(value_type = String, example = "private")]
+    visibility: Visibility,
+    /// Free text.
+    description: String,
+    /// The newest version; null when storage cannot be reached.
+    version: Option<u64>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// A column.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ColumnDocument {
+    /// UTF-8 without control characters, not starting with `_` or `$`, unique ignoring case.
+    #[schema(example = "mag", min_length = 1, max_length = 255)]
+    pub(crate) name: String,
+    /// boolean, smallint, int, bigint, real, double, decimal(p,s), string, binary, date, timestamp,
+    /// timestamp_ntz, list<T>, struct<name: T, …>, map<K,V>.
+    #[serde(rename = "type")]
+    #[schema(example = "double")]
+    pub(crate) ty: String,
+    /// Whether rows may leave it out; true when not given.
+    #[serde(default = "yes")]
+    pub(crate) nullable: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A dataset to create.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateDataset {
+    /// `namespace.dataset`, each `[a-z][a-z0-9_]{0,62}`.
+    #[schema(example = "demo.readings", pattern = "^[a-z][a-z0-9_]{0,62}\\.[a-z][a-z0-9_]{0,62}$")]
+    name: String,
+    /// The columns, 1 to 1,000.
+    #[schema(min_items = 1, max_items = 1000)]
+    schema: Vec<ColumnDocument>,
+    /// Columns that identify a row; kept for later merge strategies.
+    #[serde(default)]
+    primary_key: Vec<String>,
+    /// Only `append` so far.
+    #[serde(default = "append")]
+    #[schema(value_type = String, example = "append", pattern = "^append$")]
+    merge: MergeStrategy,
+    /// The column that says when a row happened.
+    #[serde(default)]
+    event_time: Option<String>,
+    /// `private` (the default) or `public`.
+    #[serde(default)]
+    #[schema(value_type = String, example = "private", pattern = "^(private|public)$")]
+    visibility: Visibility,
+    /// Free text up to 10,000 characters.
+    #[serde(default)]
+    #[schema(max_length = 10000)]
+    description: String,
+}
+
+fn append() -> MergeStrategy {
+    MergeStrategy::Append
+}
+
+/// Which part of the list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListDatasets {
+    /// Only this namespace.
+    namespace: Option<String>,
+    /// At most this many.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// One page of datasets.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DatasetList {
+    items: Vec<DatasetDocument>,
+    /// The cursor of the next page; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// The name in a path.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct DatasetPath {
+    /// The namespace.
+    ns: String,
+    /// The dataset's name in it.
+    name: String,
+}
+
+impl DatasetPath {
+    /// The dataset, with what the caller may do to it.
+    pub(crate) async fn access(&self, app: &App, caller: &Caller) -> Result<Access> {
+        let name = self.dataset_name()?;
+        let found = Access::find(app.catalog.as_ref(), caller, &name).await?;
+        found.ok_or_else(|| Problem::dataset_not_found(&name))
+    }
+
+    pub(crate) fn dataset_name(&self) -> Result<DatasetName> {
+        // A name that cannot exist does not exist.
+        let shown: String = format!("{}.{}", self.ns, self.name).chars().take(130).collect();
+        DatasetName::new(&self.ns, &self.name).map_err(|_| Problem::dataset_not_found(shown))
+    }
+}
+
+/// The datasets that the caller may see, by name.
+#[utoipa::path(get, path = "/v1/datasets", tag = "datasets", params(ListDatasets), responses(
+    (status = 200, description = "A page of datasets", body = DatasetList),
+    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list_datasets(
+    State(app): State<Arc<App>>,
+    Identified(caller): Identified,
+    Query(list): Query<ListDatasets>,
+) -> Result<axum::Json<DatasetList>> {
+    let namespace = list.namespace.as_deref().map(Namespace::new).transpose()?;
+    let page = page(list.limit, list.cursor)?;
+    let found = app.catalog.list_datasets(&caller, namespace.as_ref(), &page).await?;
+    // A few at a time: each may have to open its table.
+    let items = stream::iter(found.items).map(|dataset| describe(&app, dataset)).buffered(8).collect().await;
+    Ok(axum::Json(DatasetList { items, next: found.next }))
+}
+
+pub(crate) fn page(limit: Option<usize>, cursor: Option<String>) -> Result<Page> {
+    let limit = limit.unwrap_or(100);
+    if !(1..=Page::MAX).contains(&limit) {
+        return Err(Problem::invalid(format!("limit must be 1 to {}", Page::MAX)));
+    }
+    Ok(Page { limit, cursor })
+}
+
+/// Creates a dataset, and its namespace when the caller owns the instance.
+#[utoipa::path(post, path = "/v1/datasets", tag = "datasets", request_body = CreateDataset, responses(
+    (status = 201, description = "Created", body = DatasetDocument, headers(("Location" = String, description = "The dataset's path"))),
+    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+))]
+pub(crate) async fn create_dataset(
+    State(app): State<Arc<App>>,
+    caller: Identified,
+    Json(request): Json<CreateDataset>,
+) -> Result<impl IntoResponse> {
+    let new = request.into_new()?;
+    let owner = allow_create(&app, &caller, &new.name).await?;
+    // The table first: a dataset that is listed can always be read.
+    app.lake.create(new.id, &new.schema).await?;
+    let id = new.id;
+    let created = app.catalog.create_dataset(new, owner).await;
+    if created.is_err()
+        && let Err(error) = app.lake.remove(id).await
+    {
+        tracing::warn!(dataset = %id, %error, "files of a dataset that was not created stay behind");
+    }
+    let dataset = created?;
+    let location = format!("/v1/datasets/{}/{}", dataset.name.namespace(), dataset.name.dataset());
+    let document = describe(&app, dataset).await;
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(document)))
+}
+
+/// Whether the caller may create this dataset; makes the namespace for an instance owner.
+pub(crate) async fn allow_create(
+    app: &App,
+    caller: &Identified,
+    name: &DatasetName,
+) -> Result<lakegate_catalog::PrincipalId> {
+    let principal = caller.principal()?;
+    if app.catalog.role_on_namespace(principal.id, name.namespace()).await? < Some(Role::Owner) {
+        let detail = format!("creating datasets needs the role owner on namespace `{}`", name.namespace());
+        return Err(Problem::denied(detail));
+    }
+    if app.catalog.role_on_instance(principal.id).await? == Some(Role::Owner) {
+        app.catalog.ensure_namespace(name.namespace()).await?;
+    }
+    Ok(principal.id)
+}
+
+impl CreateDataset {
+    fn into_new(self) -> Result<NewDataset> {
+        let name: DatasetName = self.name.parse()?;
+        let columns = self.schema.into_iter().map(ColumnDocument::into_column).collect::<Result<Vec<_>>>()?;
+        if columns.is_empty() || columns.len() > 1_000 {
+            return Err(Problem::invalid("a dataset has 1 to 1,000 columns"));
+        }
+        if self.description.chars().count() > 10_000 {
+            return Err(Problem::invalid("the description may have at most 10,000 characters"));
+        }
+        for named in self.primary_key.iter().chain(&self.event_time) {
+            if !columns.iter().any(|c| &c.name == named) {
+                return Err(Problem::invalid(format!("`{named}` is not a column of this dataset")));
+            }
+        }
+        Column::check_all(&columns)?;
+        Ok(NewDataset {
+            primary_key: self.primary_key,
+            merge: self.merge,
+            event_time: self.event_time,
+            visibility: self.visibility,
+            description: self.description,
+            ..NewDataset::root(name, columns)
+        })
+    }
+}
+
+impl ColumnDocument {
+    fn into_column(self) -> Result<Column> {
+        let invalid = |e: &dyn std::fmt::Display| {
+            let name: String = self.name.chars().take(80).collect();
+            Problem::new(ErrorKind::Invalid, "invalid_type", format!("column `{name}`: {e}"))
+        };
+        let ty = self.ty.parse().map_err(|e| invalid(&e))?;
+        Ok(Column { name: self.name, ty, nullable: self.nullable })
+    }
+}
+
+impl From<&Column> for ColumnDocument {
+    fn from(column: &Column) -> Self {
+        Self { name: column.name.clone(), ty: column.ty.to_string(), nullable: column.nullable }
+    }
+}
+
+/// One dataset.
+#[utoipa::path(get, path = "/v1/datasets/{ns}/{name}", tag = "datasets", params(DatasetPath), responses(
+    (status = 200, description = "The dataset", body = DatasetDocument),
+    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+))]
+pub(crate) async fn show_dataset(
+    State(app): State<Arc<App>>,
+    Identified(caller): Identified,
+    Path(path): Path<DatasetPath>,
+) -> Result<axum::Json<DatasetDocument>> {
+    let access = path.access(&app, &caller).await?;
+    Ok(axum::Json(describe(&app, access.dataset).await))
+}
+
+/// Deletes a dataset with its rows.
+#[utoipa::path(delete, path = "/v1/datasets/{ns}/{name}", tag = "datasets", params(DatasetPath), responses(
+    (status = 204, description = "Deleted"),
+    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+))]
+pub(crate) async fn delete_dataset(
+    State(app): State<Arc<App>>,
+    Identified(caller): Identified,
+    Path(path): Path<DatasetPath>,
+) -> Result<StatusCode> {
+    let access = path.access(&app, &caller).await?;
+    let denied = |_| Problem::denied("deleting a dataset needs the role owner on it");
+    access.require(Role::Owner).map_err(denied)?;
+    app.catalog.delete_dataset(access.dataset.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn describe(app: &App, dataset: Dataset) -> DatasetDocument {
+    let version = match newest_version(app, &dataset).await {
+        Ok(version) => Some(version),
+        Err(error) => {
+            tracing::warn!(dataset = %dataset.id, %error, "the version of a dataset is not known");
+            None
+        }
+    };
+    DatasetDocument {
+        id: dataset.id.to_string(),
+        name: dataset.name.to_string(),
+        kind: dataset.kind,
+        schema: dataset.schema.iter().map(ColumnDocument::from).collect(),
+        primary_key: dataset.primary_key,
+        merge: dataset.merge,
+        event_time: dataset.event_time,
+        geometry: dataset.geometry,
+        visibility: dataset.visibility,
+        description: dataset.description,
+        version,
+        created_at: dataset.created_at,
+        updated_at: dataset.updated_at,
+    }
+}
+
+async fn newest_version(app: &App, dataset: &Dataset) -> Result<u64, lakegate_lake::LakeError> {
+    Ok(app.lake.table(dataset.id).await?.snapshot().await?.version())
+}

@@ -1,0 +1,61 @@
+//! Request parts read strictly: what is wrong is answered as a problem document.
+
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use lakegate_catalog::ErrorKind;
+use serde::de::DeserializeOwned;
+
+use crate::problem::Problem;
+
+/// A JSON body of at most 1 MiB, read as `T`.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match axum::Json::<T>::from_request(request, state).await {
+            Ok(axum::Json(value)) => Ok(Self(value)),
+            Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::new(
+                ErrorKind::Unsupported,
+                "unsupported_media_type",
+                "send the body as JSON with the header `Content-Type: application/json`",
+            )),
+            Err(JsonRejection::BytesRejection(error)) => Err(unreadable(&error)),
+            Err(error) => Err(Problem::new(ErrorKind::Invalid, "invalid_json", error.body_text())),
+        }
+    }
+}
+
+fn unreadable(error: &BytesRejection) -> Problem {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return Problem::new(ErrorKind::TooLarge, "request_too_large", "this body may have at most 1 MiB");
+    }
+    Problem::new(ErrorKind::Invalid, "truncated_body", "the body ended before it was complete")
+}
+
+/// The query string, read as `T`.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        read.map(|query| Self(query.0)).map_err(|error: QueryRejection| Problem::invalid(error.body_text()))
+    }
+}
+
+/// The parameters in the path, read as `T`.
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        read.map(|path| Self(path.0)).map_err(|error: PathRejection| Problem::invalid(error.body_text()))
+    }
+}

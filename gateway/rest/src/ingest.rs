@@ -1,0 +1,260 @@
+//! `POST /v1/datasets/{ns}/{name}/ingest`: a push.
+//!
+//! One request is one version: the whole body is validated while it streams to a file, and the rows
+//! become visible in one commit, or not at all.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, header};
+use axum::response::{IntoResponse, Response};
+use lakegate_catalog::{Access, Caller, Column, DatasetName, ErrorKind, NewDataset, Role};
+use lakegate_formats::{BodyLimits, Format, Inferrer};
+use lakegate_lake::{Append, Begin, Committed, LakeError, PushRecord, Table};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::caller::Identified;
+use crate::datasets::{DatasetPath, allow_create};
+use crate::extract::{Path, Query};
+use crate::intake::{Intake, Rows, first_half};
+use crate::metrics::Outcome;
+use crate::problem::{Problem, ProblemDocument, Result};
+use crate::receipts::Receipt;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// How to read a push.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IngestQuery {
+    /// Create the dataset from this push if it does not exist.
+    #[serde(default)]
+    create: bool,
+    /// `json`, `ndjson` or `csv`; beats `Content-Type`.
+    format: Option<String>,
+}
+
+/// What a push did.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PushAnswer {
+    /// Names what was stored; `GET /v1/receipts/{receipt}` confirms it.
+    receipt: String,
+    /// `committed`, or `duplicate` when the idempotency key was used before for the same body.
+    #[schema(example = "committed")]
+    status: &'static str,
+    /// Rows that the push added.
+    rows: u64,
+    /// The version that holds them.
+    version: u64,
+}
+
+/// Adds rows to a dataset. Durable and visible when the answer comes.
+#[utoipa::path(post, path = "/v1/datasets/{ns}/{name}/ingest", tag = "push",
+    params(DatasetPath, IngestQuery,
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key with the same body counts once"),
+        ("Content-Encoding" = Option<String>, Header, description = "`gzip` or `identity`")),
+    request_body(description = "Rows", content((Vec<serde_json::Value> = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
+    responses(
+        (status = 200, description = "Stored", body = PushAnswer),
+        (status = "default", description = "What is wrong; nothing was stored", body = ProblemDocument, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn ingest(
+    State(app): State<Arc<App>>,
+    caller: Identified,
+    Path(path): Path<DatasetPath>,
+    Query(query): Query<IngestQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
+    let _place = app.pushes.try_acquire().map_err(|_| {
+        Problem::new(ErrorKind::Overloaded, "too_many_pushes", "too many pushes are running; retry in a moment")
+    })?;
+    let push = Push { app: &app, caller: &caller, headers: &headers };
+    let done = tokio::time::timeout(app.limits.push_timeout, push.run(&path, &query, body)).await;
+    let done = done.unwrap_or_else(|_| {
+        let detail = format!("the push took longer than {:?}; send fewer rows at a time", app.limits.push_timeout);
+        Err(Problem::new(ErrorKind::Deadline, "push_deadline", detail))
+    });
+    match &done {
+        Ok(stored) if stored.committed.duplicate => app.metrics.push_ended(Outcome::Duplicate, 0),
+        Ok(stored) => app.metrics.push_ended(Outcome::Done, stored.committed.rows),
+        Err(_) => app.metrics.push_ended(Outcome::Failed, 0),
+    }
+    done.map(|stored| stored.answer())
+}
+
+/// What was stored, and where.
+struct Stored {
+    name: DatasetName,
+    dataset: lakegate_catalog::DatasetId,
+    committed: Committed,
+}
+
+impl Stored {
+    fn answer(&self) -> Response {
+        let Committed { version, rows, duplicate } = self.committed;
+        let receipt = Receipt { dataset: self.dataset, version, rows }.encode();
+        let status = if duplicate { "duplicate" } else { "committed" };
+        let versions = [("lakegate-versions", format!("{}={version}", self.name))];
+        (versions, axum::Json(PushAnswer { receipt, status, rows, version })).into_response()
+    }
+}
+
+struct Push<'a> {
+    app: &'a App,
+    caller: &'a Identified,
+    headers: &'a HeaderMap,
+}
+
+impl Push<'_> {
+    async fn run(&self, path: &DatasetPath, query: &IngestQuery, body: Body) -> Result<Stored> {
+        let name = path.dataset_name()?;
+        let access = Access::find(self.app.catalog.as_ref(), &self.caller.0, &name).await?;
+        if let Some(access) = &access {
+            let denied = |_| Problem::denied(format!("pushing to `{name}` needs the role writer on it"));
+            access.require(Role::Writer).map_err(denied)?;
+        } else if !query.create {
+            return Err(Problem::dataset_not_found(&name).with_help("add ?create=true to create it from this push"));
+        }
+        let intake = Intake::new(self.headers, self.format(query)?, body, &self.app.limits)?;
+        let key = self.key_hash()?;
+        let committed = match access {
+            Some(access) => {
+                let table = self.app.lake.table(access.dataset.id).await?;
+                let committed = self.append(&table, key, intake, Vec::new()).await?;
+                return Ok(Stored { name, dataset: access.dataset.id, committed });
+            }
+            None => self.create(&name, key, intake).await?,
+        };
+        Ok(committed)
+    }
+
+    fn format(&self, query: &IngestQuery) -> Result<Format> {
+        let unsupported = |detail: &str| Problem::new(ErrorKind::Unsupported, "unsupported_media_type", detail);
+        let found = match (&query.format, self.headers.get(header::CONTENT_TYPE)) {
+            (Some(name), _) => Format::from_name(name),
+            (None, Some(media)) => media.to_str().ok().and_then(Format::from_media_type),
+            (None, None) => None,
+        };
+        let found = found.filter(|format| *format != Format::ArrowStream);
+        found.ok_or_else(|| {
+            unsupported(
+                "name the format of the rows: Content-Type application/json, application/x-ndjson or text/csv, or \
+                 ?format=json|ndjson|csv",
+            )
+        })
+    }
+
+    /// The scope of a key is principal and dataset; the dataset is the table that keeps it.
+    fn key_hash(&self) -> Result<Option<[u8; 16]>> {
+        let Some(key) = self.headers.get(&IDEMPOTENCY_KEY) else {
+            return Ok(None);
+        };
+        let valid = (1..=255).contains(&key.len()) && key.as_bytes().iter().all(u8::is_ascii_graphic);
+        if !valid {
+            let detail = "Idempotency-Key must be 1 to 255 visible ASCII characters";
+            return Err(Problem::new(ErrorKind::Invalid, "invalid_idempotency_key", detail));
+        }
+        let mut hash = Sha256::new();
+        if let Caller::Principal(principal) = &self.caller.0 {
+            hash.update(principal.id.as_uuid().as_bytes());
+        }
+        hash.update([0]);
+        hash.update(key.as_bytes());
+        Ok(Some(first_half(hash)))
+    }
+
+    /// Pushes to a table that exists. `sample` was read from the body before.
+    async fn append(
+        &self,
+        table: &Arc<Table>,
+        key: Option<[u8; 16]>,
+        intake: Intake,
+        sample: Vec<Bytes>,
+    ) -> Result<Committed> {
+        match table.begin(key).await? {
+            Begin::Seen(record) => self.compare(intake, &record).await,
+            Begin::New(append) => self.write(*append, intake, sample).await,
+        }
+    }
+
+    async fn write(&self, mut append: Append, mut intake: Intake, sample: Vec<Bytes>) -> Result<Committed> {
+        let mut rows = Rows::new(intake.format(), append.schema(), &self.app.limits)?;
+        for bytes in sample {
+            feed(&mut rows, &bytes, &mut append).await?;
+        }
+        while let Some(bytes) = intake.next().await? {
+            feed(&mut rows, &bytes, &mut append).await?;
+        }
+        if let Some(last) = rows.finish()? {
+            append.write(&last).await?;
+        }
+        self.app.metrics.push_received(intake.decoded());
+        Ok(append.commit(Some(intake.body_hash())).await?)
+    }
+
+    /// The key was used before: the same body is answered with what it did then.
+    async fn compare(&self, mut intake: Intake, record: &PushRecord) -> Result<Committed> {
+        while intake.next().await?.is_some() {}
+        self.app.metrics.push_received(intake.decoded());
+        if intake.body_hash() != record.body {
+            return Err(LakeError::KeyReused.into());
+        }
+        Ok(Committed { version: record.version, rows: record.rows, duplicate: true })
+    }
+
+    /// Creates the dataset from the push: nobody sees it before its first rows are committed, and a
+    /// push that fails leaves no dataset.
+    async fn create(&self, name: &DatasetName, key: Option<[u8; 16]>, mut intake: Intake) -> Result<Stored> {
+        let owner = allow_create(self.app, self.caller, name).await?;
+        let (columns, sample) = self.infer(&mut intake).await?;
+        Column::check_all(&columns)?;
+        let new = NewDataset::root(name.clone(), columns);
+        let id = new.id;
+        self.app.lake.create(id, &new.schema).await?;
+        let stored = async {
+            let table = self.app.lake.table(id).await?;
+            let committed = self.append(&table, key, intake, sample).await?;
+            self.app.catalog.create_dataset(new, owner).await?;
+            Ok(Stored { name: name.clone(), dataset: id, committed })
+        };
+        let stored: Result<Stored> = stored.await;
+        if stored.is_err()
+            && let Err(error) = self.app.lake.remove(id).await
+        {
+            tracing::warn!(dataset = %id, %error, "files of a dataset that was not created stay behind");
+        }
+        stored
+    }
+
+    /// The columns of a body, and the part of it that was read to know them.
+    async fn infer(&self, intake: &mut Intake) -> Result<(Vec<Column>, Vec<Bytes>)> {
+        let limits = BodyLimits { max_row_bytes: self.app.limits.max_row, ..BodyLimits::default() };
+        let mut inferrer = Inferrer::new(intake.format(), limits)?;
+        let mut sample = Vec::new();
+        while let Some(bytes) = intake.next().await? {
+            let more = inferrer.feed(&bytes)?;
+            sample.push(bytes);
+            if !more {
+                break;
+            }
+        }
+        Ok((inferrer.finish()?, sample))
+    }
+}
+
+async fn feed(rows: &mut Rows, bytes: &[u8], append: &mut Append) -> Result<()> {
+    // A large piece is fed in steps, so that at most a few batches wait in memory.
+    for step in bytes.chunks(256 << 10) {
+        rows.feed(step)?;
+        while let Some(batch) = rows.take() {
+            append.write(&batch).await?;
+        }
+    }
+    Ok(())
+}

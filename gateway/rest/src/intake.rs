@@ -1,0 +1,183 @@
+//! A push's body on its way in: decompressed, counted, hashed and parsed as it arrives.
+
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::http::{HeaderMap, header};
+use futures::StreamExt as _;
+use lakegate_catalog::ErrorKind;
+use lakegate_formats::{BodyLimits, BodyReader, Format, FormatError, Gunzip};
+use sha2::{Digest as _, Sha256};
+
+use crate::app::Limits;
+use crate::problem::{Problem, Result};
+
+/// Compressed bytes that are unpacked in one go: gzip makes at most about a thousand times more of them.
+const COMPRESSED_STEP: usize = 4 << 10;
+
+/// The decoded bytes of a request body, piece by piece.
+pub(crate) struct Intake {
+    stream: BodyDataStream,
+    gunzip: Option<Gunzip>,
+    format: Format,
+    hash: Sha256,
+    decoded: u64,
+    max: u64,
+    idle: Duration,
+    /// Received and not yet unpacked.
+    waiting: Bytes,
+    ended: bool,
+}
+
+impl Intake {
+    /// Reads what the headers say of the body. Errors: 415 for an encoding that is not done here.
+    pub(crate) fn new(headers: &HeaderMap, format: Format, body: Body, limits: &Limits) -> Result<Self> {
+        let gunzip = match content_encoding(headers)? {
+            true => Some(Gunzip::new(limits.max_body)),
+            false => None,
+        };
+        let mut hash = Sha256::new();
+        // The same bytes in another format are another body.
+        hash.update(format.name());
+        hash.update([0]);
+        Ok(Self {
+            stream: body.into_data_stream(),
+            gunzip,
+            format,
+            hash,
+            decoded: 0,
+            max: limits.max_body,
+            idle: limits.idle_timeout,
+            waiting: Bytes::new(),
+            ended: false,
+        })
+    }
+
+    /// The next decoded bytes; `None` at the end.
+    ///
+    /// Errors: `body_too_large`, `invalid_gzip`, `truncated_body`, and `body_timeout` when nothing
+    /// comes for a while.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            if self.waiting.is_empty() && !self.receive().await? {
+                return Ok(None);
+            }
+            let step = if self.gunzip.is_some() { COMPRESSED_STEP } else { usize::MAX };
+            let piece = self.waiting.split_to(self.waiting.len().min(step));
+            let decoded = self.decode(piece)?;
+            if !decoded.is_empty() {
+                self.hash.update(&decoded);
+                return Ok(Some(decoded));
+            }
+        }
+    }
+
+    /// Waits for more of the body; false at its end.
+    async fn receive(&mut self) -> Result<bool> {
+        if self.ended {
+            return Ok(false);
+        }
+        match tokio::time::timeout(self.idle, self.stream.next()).await {
+            Err(_) => {
+                let detail = format!("no bytes came for {:?}; send the body without long pauses", self.idle);
+                Err(Problem::new(ErrorKind::Deadline, "body_timeout", detail))
+            }
+            Ok(Some(Ok(bytes))) => {
+                self.waiting = bytes;
+                Ok(true)
+            }
+            Ok(Some(Err(_))) => {
+                Err(Problem::new(ErrorKind::Invalid, "truncated_body", "the body ended before it was complete"))
+            }
+            Ok(None) => {
+                self.ended = true;
+                if let Some(gunzip) = self.gunzip.take() {
+                    gunzip.finish()?;
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    fn decode(&mut self, piece: Bytes) -> Result<Bytes> {
+        let decoded = match &mut self.gunzip {
+            None => piece,
+            Some(gunzip) => {
+                let mut unpacked = Vec::new();
+                gunzip.feed(&piece, &mut |bytes| {
+                    unpacked.extend_from_slice(bytes);
+                    Ok(())
+                })?;
+                unpacked.into()
+            }
+        };
+        self.decoded += decoded.len() as u64;
+        if self.decoded > self.max {
+            return Err(FormatError::BodyTooLarge { limit: self.max }.into());
+        }
+        Ok(decoded)
+    }
+
+    /// Decoded bytes so far.
+    pub(crate) fn decoded(&self) -> u64 {
+        self.decoded
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The hash of the whole body; ask after the end.
+    pub(crate) fn body_hash(self) -> [u8; 16] {
+        first_half(self.hash)
+    }
+}
+
+/// The first 128 bits of a SHA-256.
+pub(crate) fn first_half(hash: Sha256) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.finalize()[..16]);
+    half
+}
+
+/// Whether the body is gzip.
+fn content_encoding(headers: &HeaderMap) -> Result<bool> {
+    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
+        return Ok(false);
+    };
+    match encoding.as_bytes().to_ascii_lowercase().as_slice() {
+        b"gzip" | b"x-gzip" => Ok(true),
+        b"identity" | b"" => Ok(false),
+        _ => Err(Problem::new(
+            ErrorKind::Unsupported,
+            "unsupported_media_type",
+            "Content-Encoding may be gzip or identity",
+        )),
+    }
+}
+
+/// Decoded bytes to batches of a dataset's columns.
+pub(crate) struct Rows {
+    reader: BodyReader,
+}
+
+impl Rows {
+    pub(crate) fn new(format: Format, schema: SchemaRef, limits: &Limits) -> Result<Self> {
+        let limits = BodyLimits { max_row_bytes: limits.max_row, ..BodyLimits::default() };
+        Ok(Self { reader: BodyReader::new(format, schema, limits)? })
+    }
+
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<()> {
+        Ok(self.reader.feed(bytes)?)
+    }
+
+    pub(crate) fn take(&mut self) -> Option<RecordBatch> {
+        self.reader.take_batch()
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<Option<RecordBatch>> {
+        Ok(self.reader.finish()?)
+    }
+}

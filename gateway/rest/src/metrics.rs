@@ -1,0 +1,216 @@
+//! `/metrics`: counts in the OpenMetrics text format. Labels never name a namespace, a dataset, a
+//! principal or SQL.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{Method, header};
+use axum::response::IntoResponse;
+use http_body::{Frame, SizeHint};
+use lakegate_query::Engine;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
+
+use crate::app::App;
+use crate::problem::Result;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: Outcome,
+}
+
+/// How a query or a push ended.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+pub(crate) enum Outcome {
+    /// Everything that was asked for.
+    Done,
+    /// An earlier push was named instead.
+    Duplicate,
+    /// An error was answered.
+    Failed,
+    /// The client went away first.
+    Abandoned,
+}
+
+/// The counts of one process.
+pub struct Metrics {
+    registry: Registry,
+    engine: Arc<Engine>,
+    pushes: Arc<Semaphore>,
+    max_pushes: usize,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<RouteLabels, Histogram>,
+    running: Gauge,
+    answer_bytes: Counter,
+    queries: Family<OutcomeLabels, Counter>,
+    query_rows: Counter,
+    push_requests: Family<OutcomeLabels, Counter>,
+    push_rows: Counter,
+    push_bytes: Counter,
+    pushes_running: Gauge,
+    queries_running: Gauge,
+    queries_queued: Gauge,
+    query_memory: Gauge,
+    process_memory: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new(engine: Arc<Engine>, pushes: Arc<Semaphore>, max_pushes: usize) -> Self {
+        // From half a millisecond to about half a minute.
+        let seconds = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("lakegate"),
+            engine,
+            pushes,
+            max_pushes,
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(seconds),
+            running: Gauge::default(),
+            answer_bytes: Counter::default(),
+            queries: Family::default(),
+            query_rows: Counter::default(),
+            push_requests: Family::default(),
+            push_rows: Counter::default(),
+            push_bytes: Counter::default(),
+            pushes_running: Gauge::default(),
+            queries_running: Gauge::default(),
+            queries_queued: Gauge::default(),
+            query_memory: Gauge::default(),
+            process_memory: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("http_requests", "Requests answered, by route template", self.requests.clone());
+        r.register("http_request_seconds", "Time to the first byte of the answer", self.seconds.clone());
+        r.register("http_requests_running", "Requests whose answer is not completely sent", self.running.clone());
+        r.register("http_answer_bytes", "Bytes of answer bodies sent", self.answer_bytes.clone());
+        r.register("queries", "Queries, by how they ended", self.queries.clone());
+        r.register("query_rows", "Rows answered by queries", self.query_rows.clone());
+        r.register("pushes", "Pushes, by how they ended", self.push_requests.clone());
+        r.register("push_rows", "Rows committed by pushes", self.push_rows.clone());
+        r.register("push_bytes", "Decoded bytes of push bodies", self.push_bytes.clone());
+        r.register("pushes_running", "Pushes running now", self.pushes_running.clone());
+        r.register("queries_running", "Queries running now", self.queries_running.clone());
+        r.register("queries_queued", "Queries waiting for a place", self.queries_queued.clone());
+        r.register("query_memory_bytes", "Memory reserved by running queries", self.query_memory.clone());
+        r.register("process_memory_bytes", "Resident memory of the process", self.process_memory.clone());
+    }
+
+    pub(crate) fn request_started(&self) -> Running {
+        self.running.inc();
+        Running { running: self.running.clone(), bytes: self.answer_bytes.clone() }
+    }
+
+    pub(crate) fn request_answered(&self, method: &Method, route: &str, status: u16, elapsed: Duration) {
+        // Methods are the client's words: only the known ones become a label.
+        let known =
+            [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::PATCH, Method::OPTIONS];
+        let method = if known.contains(method) { method.to_string() } else { "other".to_owned() };
+        self.requests.get_or_create(&RequestLabels { method, route: route.to_owned(), status }).inc();
+        self.seconds.get_or_create(&RouteLabels { route: route.to_owned() }).observe(elapsed.as_secs_f64());
+    }
+
+    pub(crate) fn query_ended(&self, outcome: Outcome, rows: u64) {
+        self.queries.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.query_rows.inc_by(rows);
+    }
+
+    pub(crate) fn push_ended(&self, outcome: Outcome, rows: u64) {
+        self.push_requests.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.push_rows.inc_by(rows);
+    }
+
+    pub(crate) fn push_received(&self, bytes: u64) {
+        self.push_bytes.inc_by(bytes);
+    }
+
+    fn render(&self) -> Result<String, std::fmt::Error> {
+        let usage = self.engine.usage();
+        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.queries_running.set(gauge(usage.running));
+        self.queries_queued.set(gauge(usage.queued));
+        self.query_memory.set(gauge(usage.memory));
+        self.process_memory.set(gauge(usage.process_memory));
+        self.pushes_running.set(gauge(self.max_pushes - self.pushes.available_permits()));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// Counts for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text", body = String)))]
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    let text = app.metrics.render().unwrap_or_default();
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+}
+
+/// A request that is being answered; dropping it ends the count.
+pub(crate) struct Running {
+    running: Gauge,
+    bytes: Counter,
+}
+
+impl Running {
+    /// Keeps counting until the body is sent or given up.
+    pub(crate) fn until_sent(self, body: Body) -> Body {
+        Body::new(CountedBody { body, running: self })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.running.dec();
+    }
+}
+
+struct CountedBody {
+    body: Body,
+    running: Running,
+}
+
+impl http_body::Body for CountedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            self.running.bytes.inc_by(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

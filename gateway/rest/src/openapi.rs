@@ -1,0 +1,104 @@
+//! The routes, and the document that is generated from them.
+//!
+//! Every route is registered through its annotated handler, so the document cannot miss one; a test
+//! walks both ways.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router, middleware};
+use lakegate_catalog::ErrorKind;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Components, InfoBuilder, License, OpenApi, OpenApiBuilder, SecurityRequirement};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::problem::Problem;
+use crate::{datasets, grants, health, ingest, metrics, observe, page, principals, query, receipts, tokens, whoami};
+
+/// Bytes of a request body other than a push.
+const MAX_REQUEST: usize = 1 << 20;
+
+fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(frame())
+        .routes(routes!(page::start_page))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(openapi_json))
+        .routes(routes!(datasets::list_datasets, datasets::create_dataset))
+        .routes(routes!(datasets::show_dataset, datasets::delete_dataset))
+        .routes(routes!(query::query))
+        .routes(routes!(receipts::show_receipt))
+        .routes(routes!(whoami::whoami))
+        .routes(routes!(principals::list_principals, principals::create_principal))
+        .routes(routes!(principals::delete_principal))
+        .routes(routes!(tokens::list_tokens, tokens::create_token))
+        .routes(routes!(tokens::revoke_token))
+        .routes(routes!(grants::list_grants, grants::put_grant, grants::delete_grant))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST))
+        // A push has its own, streaming bounds.
+        .routes(routes!(ingest::ingest))
+}
+
+/// The service. Every request passes [`observe::observe`].
+pub fn router(app: Arc<App>) -> Router {
+    let (router, _) = routes().split_for_parts();
+    router
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), observe::observe))
+        .with_state(app)
+}
+
+/// The API document, OpenAPI 3.1.
+pub fn document() -> OpenApi {
+    routes().into_openapi()
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "service", responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = serde_json::Value)))]
+pub(crate) async fn openapi_json() -> Json<OpenApi> {
+    Json(document())
+}
+
+fn frame() -> OpenApi {
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("lg_…")
+        .description(Some("A Lakegate API token. Public datasets can be read without one."))
+        .build();
+    let mut components = Components::new();
+    components.add_security_scheme("token", SecurityScheme::Http(token));
+    let info = InfoBuilder::new()
+        .title("Lakegate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Push rows, ask SQL. Errors are RFC 9457 problem documents with a stable `code`."))
+        .license(Some(License::new("Apache-2.0")))
+        .build();
+    OpenApiBuilder::new()
+        .info(info)
+        .components(Some(components))
+        .security(Some([SecurityRequirement::default(), SecurityRequirement::new("token", [] as [&str; 0])]))
+        .build()
+}
+
+async fn no_route(request: Request) -> Response {
+    let detail = format!("there is nothing at {}; /openapi.json lists what there is", clip(request.uri().path()));
+    Problem::new(ErrorKind::NotFound, "not_found", detail).into_response()
+}
+
+async fn wrong_method(request: Request) -> Response {
+    let detail = format!("{} is not a method of {}", clip(request.method().as_str()), clip(request.uri().path()));
+    let mut response = Problem::new(ErrorKind::Unsupported, "method_not_allowed", detail).into_response();
+    *response.status_mut() = axum::http::StatusCode::METHOD_NOT_ALLOWED;
+    response
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(100).collect()
+}

@@ -1,0 +1,212 @@
+//! The one error of this protocol, and the one place that maps kinds to HTTP.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use lakegate_catalog::{CatalogError, ErrorKind};
+use lakegate_formats::FormatError;
+use lakegate_lake::LakeError;
+use lakegate_query::QueryError;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The result of a handler.
+pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
+
+/// Why a request was not done. [`crate::observe`] gives it its request id and renders it.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) kind: ErrorKind,
+    pub(crate) code: &'static str,
+    pub(crate) detail: String,
+    help: Option<&'static str>,
+    position: Option<ProblemPosition>,
+    /// What the log says and the client does not see.
+    pub(crate) cause: Option<String>,
+}
+
+/// A problem document, RFC 9457, `application/problem+json`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProblemDocument {
+    /// `urn:lakegate:error:<code>`.
+    #[serde(rename = "type")]
+    ty: String,
+    /// The kind of error in a few words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong with this request, and what to do.
+    detail: String,
+    /// The stable code to program against.
+    code: &'static str,
+    /// Finds the log line.
+    request_id: String,
+    /// Where in the SQL text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<ProblemPosition>,
+    /// What to try next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'static str>,
+}
+
+/// A place in the SQL text, both from 1.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(crate) struct ProblemPosition {
+    line: u64,
+    column: u64,
+}
+
+/// The part of a problem that ends an answer which has already begun.
+#[derive(Debug, Serialize)]
+pub(crate) struct LateError<'a> {
+    code: &'a str,
+    detail: &'a str,
+}
+
+impl Problem {
+    pub(crate) fn new(kind: ErrorKind, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { kind, code, detail: detail.into(), help: None, position: None, cause: None }
+    }
+
+    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, "invalid_request", detail)
+    }
+
+    pub(crate) fn dataset_not_found(name: impl std::fmt::Display) -> Self {
+        let detail = format!("dataset `{name}` does not exist, or you may not see it");
+        Self::new(ErrorKind::NotFound, "dataset_not_found", detail)
+    }
+
+    pub(crate) fn denied(detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Denied, "denied", detail)
+    }
+
+    pub(crate) fn with_help(mut self, help: &'static str) -> Self {
+        self.help = Some(help);
+        self
+    }
+
+    /// Unknown defects and failing parts are for the log; the client gets what it can act on.
+    fn hide(mut self, detail: &str) -> Self {
+        self.cause = Some(std::mem::replace(&mut self.detail, detail.to_owned()));
+        self
+    }
+
+    pub(crate) fn late(&self) -> LateError<'_> {
+        LateError { code: self.code, detail: &self.detail }
+    }
+
+    /// The HTTP status of this problem; the only place where kinds become statuses.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self.kind {
+            ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+            ErrorKind::Unsupported => match self.code {
+                "unsupported_media_type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "not_acceptable" => StatusCode::NOT_ACCEPTABLE,
+                _ => StatusCode::BAD_REQUEST,
+            },
+            ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ErrorKind::Denied => StatusCode::FORBIDDEN,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::Precondition => StatusCode::PRECONDITION_FAILED,
+            ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::Exhausted | ErrorKind::Deadline => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorKind::Overloaded | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            // 499 is nginx's "client closed request"; nobody is left to read it.
+            ErrorKind::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+            ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self.kind {
+            ErrorKind::Invalid => "The request is not valid",
+            ErrorKind::Unsupported => "Not supported",
+            ErrorKind::Unauthenticated => "The credential is not valid",
+            ErrorKind::Denied => "Not allowed",
+            ErrorKind::NotFound => "Not found",
+            ErrorKind::Conflict => "Conflict",
+            ErrorKind::Precondition => "A condition does not hold",
+            ErrorKind::TooLarge => "Too large",
+            ErrorKind::Exhausted => "A budget is used up",
+            ErrorKind::Deadline => "The deadline has passed",
+            ErrorKind::Overloaded => "Too much to do",
+            ErrorKind::Unavailable => "Temporarily unavailable",
+            ErrorKind::Cancelled => "Cancelled",
+            ErrorKind::Internal => "Internal error",
+        }
+    }
+
+    pub(crate) fn document(&self, request_id: &str) -> ProblemDocument {
+        ProblemDocument {
+            ty: format!("urn:lakegate:error:{}", self.code),
+            title: self.title(),
+            status: self.status().as_u16(),
+            detail: self.detail.clone(),
+            code: self.code,
+            request_id: request_id.to_owned(),
+            position: self.position,
+            help: self.help,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        let headers = response.headers_mut();
+        if self.kind == ErrorKind::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"lakegate\""));
+        }
+        let busy = matches!(self.kind, ErrorKind::Overloaded | ErrorKind::Unavailable);
+        if busy || self.code == "idempotency_key_in_use" || self.code == "commit_contended" {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+const HIDDEN: &str = "something went wrong here; the request id finds it in the log";
+
+impl From<CatalogError> for Problem {
+    fn from(error: CatalogError) -> Self {
+        let problem = Self::new(error.kind(), error.code(), error.to_string());
+        match error.kind() {
+            ErrorKind::Unavailable => problem.hide("the catalog cannot be reached; retry"),
+            ErrorKind::Internal => problem.hide(HIDDEN),
+            _ => problem,
+        }
+    }
+}
+
+impl From<LakeError> for Problem {
+    fn from(error: LakeError) -> Self {
+        let problem = Self::new(error.kind(), error.code(), error.to_string());
+        match error.kind() {
+            ErrorKind::Unavailable => problem.hide("storage cannot be reached or refuses writes; retry"),
+            ErrorKind::Internal => problem.hide(HIDDEN),
+            _ => problem,
+        }
+    }
+}
+
+impl From<FormatError> for Problem {
+    fn from(error: FormatError) -> Self {
+        let problem = Self::new(error.kind(), error.code(), error.to_string());
+        if error.kind() == ErrorKind::Internal { problem.hide(HIDDEN) } else { problem }
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Catalog(inner) => inner.into(),
+            QueryError::Lake(inner) => inner.into(),
+            error => {
+                let position = error.position().map(|p| ProblemPosition { line: p.line, column: p.column });
+                Self { position, ..Self::new(error.kind(), error.code(), error.to_string()) }
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `POST /v1/query`: SQL in, rows out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use lakegate_catalog::ErrorKind;
+use lakegate_formats::Format;
+use lakegate_query::{Params, QueryRequest};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::answer::answer;
+use crate::app::App;
+use crate::caller::Identified;
+use crate::extract::{Json, Query};
+use crate::metrics::Outcome;
+use crate::problem::{Problem, ProblemDocument, Result};
+
+/// A question.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Question {
+    /// One SELECT, WITH, VALUES or EXPLAIN. Datasets are written `namespace.dataset`.
+    #[schema(example = "SELECT 1 AS one")]
+    sql: String,
+    /// A list for `$1`, `$2`, …, or an object for `$name`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    params: serde_json::Value,
+    /// At most this many rows; the answer says `truncated` when there were more. 10,000 for JSON when
+    /// not given, no bound for the other formats.
+    #[serde(default)]
+    #[schema(minimum = 0)]
+    limit: Option<u64>,
+    /// How long it may take, such as `"30s"`; the server has a default and a maximum.
+    #[serde(default)]
+    #[schema(example = "30s", pattern = "^[0-9]+(ms|s|m|h)$")]
+    timeout: Option<String>,
+    /// `json`, `ndjson`, `csv` or `arrow`; `?format=` and `Accept` are the other ways.
+    #[serde(default)]
+    #[schema(pattern = "^(json|ndjson|csv|arrow)$")]
+    format: Option<String>,
+}
+
+/// How to answer.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AnswerQuery {
+    /// `json`, `ndjson`, `csv` or `arrow`; beats `Accept`.
+    format: Option<String>,
+}
+
+/// A JSON answer. The other formats are the rows alone.
+#[derive(Serialize, ToSchema)]
+#[expect(dead_code, reason = "describes what `answer` streams; never built as a whole")]
+pub(crate) struct Answer {
+    query_id: String,
+    schema: Vec<crate::datasets::ColumnDocument>,
+    rows: Vec<serde_json::Value>,
+    row_count: u64,
+    truncated: bool,
+    #[schema(value_type = Object)]
+    versions: serde_json::Value,
+    elapsed_ms: u64,
+}
+
+/// Answers a statement, streaming.
+#[utoipa::path(post, path = "/v1/query", tag = "query", params(AnswerQuery,
+        ("Lakegate-Query-Id" = Option<String>, Header, description = "An id of your own for this query, [A-Za-z0-9_-]{1,64}")),
+    request_body = Question,
+    responses(
+        (status = 200, description = "The rows", content((Answer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"))),
+        (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn query(
+    State(app): State<Arc<App>>,
+    Identified(caller): Identified,
+    Query(how): Query<AnswerQuery>,
+    headers: HeaderMap,
+    Json(question): Json<Question>,
+) -> Result<Response> {
+    let started = Instant::now();
+    let format = answer_format(how.format.as_deref().or(question.format.as_deref()), &headers)?;
+    let limit = question.limit.or((format == Format::Json).then_some(app.limits.default_rows));
+    let request = QueryRequest {
+        id: headers.get("lakegate-query-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned()),
+        params: params(question.params)?,
+        timeout: question.timeout.as_deref().map(duration).transpose()?,
+        sql: question.sql,
+        limit,
+    };
+    let running = async {
+        let stream = app.engine.query(&caller, request).await?;
+        answer(format, stream, Arc::clone(&app.metrics), started).await
+    };
+    let answered: Result<Response> = running.await;
+    if answered.is_err() {
+        app.metrics.query_ended(Outcome::Failed, 0);
+    }
+    answered
+}
+
+fn params(value: serde_json::Value) -> Result<Params> {
+    match value {
+        serde_json::Value::Null => Ok(Params::None),
+        serde_json::Value::Array(values) => Ok(Params::Positional(values)),
+        serde_json::Value::Object(values) => Ok(Params::Named(values)),
+        _ => Err(Problem::invalid("params must be a list for $1, $2, … or an object for $name")),
+    }
+}
+
+/// `250ms`, `30s`, `5m`, `1h`.
+fn duration(text: &str) -> Result<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => 0_u64,
+    };
+    let total = number.parse::<u64>().ok().and_then(|n| n.checked_mul(millis)).filter(|total| *total > 0);
+    total.map(Duration::from_millis).ok_or_else(|| {
+        Problem::invalid("timeout must be a duration above zero, such as \"500ms\", \"30s\", \"5m\" or \"1h\"")
+    })
+}
+
+/// The first format of `Accept` that is done here; a name given in the request beats it.
+fn answer_format(named: Option<&str>, headers: &HeaderMap) -> Result<Format> {
+    let none = || {
+        Problem::new(
+            ErrorKind::Unsupported,
+            "not_acceptable",
+            "answers come as application/json, application/x-ndjson, text/csv or application/vnd.apache.arrow.stream \
+             (?format=json|ndjson|csv|arrow)",
+        )
+    };
+    if let Some(name) = named {
+        return Format::from_name(name).ok_or_else(none);
+    }
+    let accepted: Vec<&str> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    if accepted.is_empty() {
+        return Ok(Format::Json);
+    }
+    accepted.iter().find_map(|range| accepted_format(range)).ok_or_else(none)
+}
+
+fn accepted_format(range: &str) -> Option<Format> {
+    let essence = range.split(';').next().unwrap_or_default().trim();
+    match essence {
+        "*/*" | "application/*" => Some(Format::Json),
+        "text/*" => Some(Format::Csv),
+        _ => Format::from_media_type(essence),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_number_and_a_unit() {
+        assert_eq!(duration("250ms").expect("valid"), Duration::from_millis(250));
+        assert_eq!(duration("2h").expect("valid"), Duration::from_secs(7_200));
+        for bad in ["", "5", "s", "0s", "-1s", "1.5s", "1d", "99999999999999999999s", "99999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_acceptable_format_wins() {
+        let accept = |value: &str| {
+            let headers = HeaderMap::from_iter([(header::ACCEPT, value.parse().expect("header"))]);
+            answer_format(None, &headers).ok()
+        };
+        assert_eq!(accept("*/*"), Some(Format::Json));
+        assert_eq!(accept("text/html, text/csv;q=0.9"), Some(Format::Csv));
+        assert_eq!(accept("application/vnd.apache.arrow.stream"), Some(Format::ArrowStream));
+        assert_eq!(accept("image/png"), None);
+    }
+}

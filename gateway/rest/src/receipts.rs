@@ -1,0 +1,102 @@
+//! Receipts: what a push answers, and what it can be asked about later.
+//!
+//! A receipt names dataset, version and row count; asking for it looks into the table's log, so it
+//! is only ever confirmed when the rows are really there.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use lakegate_catalog::{Access, DatasetId, ErrorKind};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::caller::Identified;
+use crate::extract::Path;
+use crate::problem::{Problem, ProblemDocument, Result};
+
+/// What a push stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub(crate) dataset: DatasetId,
+    pub(crate) version: u64,
+    pub(crate) rows: u64,
+}
+
+impl Receipt {
+    pub(crate) fn encode(self) -> String {
+        format!("r1_{}_{:x}_{:x}", self.dataset.as_uuid().simple(), self.version, self.rows)
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix("r1_")?.split('_');
+        let dataset = parts.next()?.parse().ok()?;
+        let version = u64::from_str_radix(parts.next()?, 16).ok()?;
+        let rows = u64::from_str_radix(parts.next()?, 16).ok()?;
+        let receipt = Self { dataset, version, rows };
+        // Only the one spelling that we hand out.
+        (parts.next().is_none() && receipt.encode() == text).then_some(receipt)
+    }
+}
+
+/// A receipt's meaning.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReceiptDocument {
+    receipt: String,
+    /// Always `committed`: a receipt is given once the rows are durable.
+    status: &'static str,
+    /// The rows that the push added.
+    rows: u64,
+    /// The version that holds them.
+    version: u64,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct ReceiptPath {
+    /// As the push answered it.
+    receipt: String,
+}
+
+/// What a push stored, by its receipt. Kept as long as the table's log, at least 7 days.
+#[utoipa::path(get, path = "/v1/receipts/{receipt}", tag = "push", params(ReceiptPath), responses(
+    (status = 200, description = "What was stored", body = ReceiptDocument),
+    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+))]
+pub(crate) async fn show_receipt(
+    State(app): State<Arc<App>>,
+    Identified(caller): Identified,
+    Path(path): Path<ReceiptPath>,
+) -> Result<axum::Json<ReceiptDocument>> {
+    let unknown =
+        || Problem::new(ErrorKind::NotFound, "receipt_not_found", "no such receipt, or you may not see its dataset");
+    let receipt = Receipt::decode(&path.receipt).ok_or_else(unknown)?;
+    let dataset = app.catalog.dataset_by_id(receipt.dataset).await?.ok_or_else(unknown)?;
+    Access::of(app.catalog.as_ref(), &caller, dataset).await?.ok_or_else(unknown)?;
+    let rows = app.lake.table(receipt.dataset).await?.rows_added(receipt.version).await?;
+    if rows != Some(receipt.rows) {
+        return Err(unknown());
+    }
+    Ok(axum::Json(ReceiptDocument {
+        receipt: path.receipt,
+        status: "committed",
+        rows: receipt.rows,
+        version: receipt.version,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_reads_back_and_nothing_else_does() {
+        let receipt = Receipt { dataset: DatasetId::generate(), version: 12, rows: u64::MAX };
+        let text = receipt.encode();
+        assert!(text.len() <= 120, "{text}");
+        assert_eq!(Receipt::decode(&text), Some(receipt));
+        for bad in ["", "r1_", "r1_x_1_1", &text.to_uppercase(), &format!("{text}_1"), &format!("{text}0_")] {
+            assert_eq!(Receipt::decode(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `/v1/tokens`: API tokens, of the caller or, for owners of the instance, of anyone.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use chrono::{DateTime, TimeDelta, Utc};
+use lakegate_catalog::{ApiToken, ErrorKind, NewToken, Principal, Role, TokenRecord};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::caller::Identified;
+use crate::extract::{Json, Path, Query};
+use crate::principals::find;
+use crate::problem::{Problem, ProblemDocument, Result};
+
+/// A token to create.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateToken {
+    /// Whose; the caller's own when not given.
+    #[serde(default)]
+    principal: Option<String>,
+    /// What you call it.
+    #[schema(example = "laptop", min_length = 1, max_length = 100)]
+    name: String,
+    /// After how many seconds it stops working; never when not given.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 3153600000_i64)]
+    expires_in: Option<u64>,
+}
+
+/// What is known of a token; never the token itself.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TokenDocument {
+    id: String,
+    /// Whose it is.
+    principal: String,
+    name: String,
+    created_at: DateTime<Utc>,
+    /// When it stops working; null never.
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// A new token, shown this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CreatedToken {
+    #[serde(flatten)]
+    token_record: TokenDocument,
+    /// The token. It is not stored and cannot be shown again.
+    token: String,
+}
+
+/// Whose tokens.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListTokens {
+    /// Whose; the caller's own when not given.
+    principal: Option<String>,
+}
+
+/// All tokens of a principal.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TokenList {
+    items: Vec<TokenDocument>,
+}
+
+/// The id in a path.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct TokenPath {
+    /// The token's id, not the token.
+    id: String,
+}
+
+fn document(principal: &Principal, record: TokenRecord) -> TokenDocument {
+    TokenDocument {
+        id: record.id.to_string(),
+        principal: principal.name.clone(),
+        name: record.name,
+        created_at: record.created_at,
+        expires_at: record.expires_at,
+    }
+}
+
+/// Whose tokens a request is about: one's own, or anyone's for an owner of the instance.
+async fn subject(app: &App, caller: &Identified, named: Option<&str>) -> Result<Principal> {
+    let own = caller.principal()?;
+    match named {
+        None => Ok(own.clone()),
+        Some(name) if name == own.name => Ok(own.clone()),
+        Some(name) => {
+            caller.instance_owner(app).await?;
+            find(app, name).await
+        }
+    }
+}
+
+/// The tokens of a principal, oldest first.
+#[utoipa::path(get, path = "/v1/tokens", tag = "access", params(ListTokens), responses(
+    (status = 200, description = "The tokens", body = TokenList),
+    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list_tokens(
+    State(app): State<Arc<App>>,
+    caller: Identified,
+    Query(list): Query<ListTokens>,
+) -> Result<axum::Json<TokenList>> {
+    let principal = subject(&app, &caller, list.principal.as_deref()).await?;
+    let tokens = app.catalog.list_tokens(principal.id).await?;
+    Ok(axum::Json(TokenList { items: tokens.into_iter().map(|t| document(&principal, t)).collect() }))
+}
+
+/// Creates a token; the answer is the only time it is shown.
+#[utoipa::path(post, path = "/v1/tokens", tag = "access", request_body = CreateToken, responses(
+    (status = 201, description = "Created", body = CreatedToken),
+    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+))]
+pub(crate) async fn create_token(
+    State(app): State<Arc<App>>,
+    caller: Identified,
+    Json(request): Json<CreateToken>,
+) -> Result<impl IntoResponse> {
+    if request.name.is_empty() || request.name.chars().count() > 100 {
+        return Err(Problem::invalid("a token's name has 1 to 100 characters"));
+    }
+    let principal = subject(&app, &caller, request.principal.as_deref()).await?;
+    let expires_at = request.expires_in.map(expiry).transpose()?;
+    let token = ApiToken::generate();
+    let new = NewToken { principal: principal.id, name: request.name, hash: token.hash(), expires_at };
+    let record = app.catalog.create_token(new).await?;
+    let created = CreatedToken { token_record: document(&principal, record), token: token.reveal().to_owned() };
+    Ok((StatusCode::CREATED, axum::Json(created)))
+}
+
+fn expiry(seconds: u64) -> Result<DateTime<Utc>> {
+    const CENTURY: u64 = 100 * 365 * 86_400;
+    let valid = (1..=CENTURY).contains(&seconds).then(|| i64::try_from(seconds).ok()).flatten();
+    let at = valid.and_then(TimeDelta::try_seconds).and_then(|d| Utc::now().checked_add_signed(d));
+    at.ok_or_else(|| Problem::invalid(format!("expires_in must be 1 to {CENTURY} seconds")))
+}
+
+/// Makes a token stop working at once.
+#[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "access", params(TokenPath), responses(
+    (status = 204, description = "Revoked"),
+    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+))]
+pub(crate) async fn revoke_token(
+    State(app): State<Arc<App>>,
+    caller: Identified,
+    Path(path): Path<TokenPath>,
+) -> Result<StatusCode> {
+    let unknown = || Problem::new(ErrorKind::NotFound, "token_not_found", "no such token, or it is not yours");
+    let own = caller.principal()?;
+    let id = path.id.parse().map_err(|_| unknown())?;
+    let record = app.catalog.token(id).await?.ok_or_else(unknown)?;
+    let owner = app.catalog.role_on_instance(own.id).await? == Some(Role::Owner);
+    if record.principal != own.id && !owner {
+        return Err(unknown());
+    }
+    app.catalog.revoke_token(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
