@@ -139,7 +139,7 @@ impl Answer {
         if self.status == status {
             return Ok(self);
         }
-        Err(format!("expected {status}, got {}: {}", self.status, self.text()).into())
+        Err(format!("expected {status}, got {}: {}", self.status, self.start()).into())
     }
 
     /// This answer when it is a problem document with the code and the status.
@@ -148,17 +148,22 @@ impl Answer {
         if answer.code().as_deref() == Some(code) {
             return Ok(answer);
         }
-        Err(format!("expected the code {code}, got {}", answer.text()).into())
+        Err(format!("expected the code {code}, got {}", answer.start()).into())
     }
 
     /// The body as JSON.
     pub fn json(&self) -> Result<Value> {
-        serde_json::from_slice(&self.body).map_err(|error| format!("{error} in {}", self.text()).into())
+        serde_json::from_slice(&self.body).map_err(|error| format!("{error} in {}", self.start()).into())
     }
 
-    /// The body as text, for people.
+    /// The body as text.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).chars().take(2000).collect()
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// How the body begins, for messages.
+    pub fn start(&self) -> String {
+        self.text().chars().take(1000).collect()
     }
 
     /// A header's text; empty when it is absent.

@@ -9,8 +9,10 @@
 //! - [`client`]: requests and answers
 //! - [`process`]: what the operating system says about the process
 //! - [`hostile`]: bad requests as data, and the runner that judges the answers
+//! - [`crash`]: pushes under kill -9
 
 pub mod client;
+pub mod crash;
 pub mod gateway;
 pub mod hostile;
 pub mod process;

@@ -1,4 +1,24 @@
 //! The real binary, from outside. One file per thing that a client can ask for; [`lakegate_e2e`] is how.
 
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
+mod datasets;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod durability;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod observe;
+#[cfg(test)]
+mod openapi;
+#[cfg(test)]
+mod push;
+#[cfg(test)]
+mod query;
+#[cfg(test)]
+mod sql_shell;

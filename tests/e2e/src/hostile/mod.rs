@@ -112,7 +112,7 @@ async fn judge(gateway: &Gateway, case: &Case, ceiling: u64) -> Result {
 
     let code = answer.code();
     if code.as_deref() != Some(case.expect_code.as_str()) {
-        return Err(format!("expected {}, got {} {}", case.expect_code, answer.status, answer.text()).into());
+        return Err(format!("expected {}, got {} {}", case.expect_code, answer.status, answer.start()).into());
     }
     if peak > ceiling {
         return Err(format!("the peak was {} MiB, the ceiling is {} MiB", peak / MIB, ceiling / MIB).into());

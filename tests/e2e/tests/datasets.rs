@@ -1,0 +1,139 @@
+//! Datasets: create, list, show, delete, and the names and schemas that are refused.
+
+use lakegate_e2e::client::dataset_path;
+use lakegate_e2e::{Gateway, Result};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_dataset_is_created_shown_and_deleted() -> Result {
+    let gateway = Gateway::start().await?;
+    let client = gateway.client();
+    let body = json!({
+        "name": "shop.orders",
+        "description": "What was bought",
+        "schema": [
+            { "name": "id", "type": "bigint", "nullable": false },
+            { "name": "price", "type": "decimal(10,2)" },
+            { "name": "lines", "type": "list<struct<sku: string, count: int>>" },
+        ],
+    });
+    let created = client.post("/v1/datasets", &body).await?.expect(201)?;
+    assert!(created.header("location").ends_with("/v1/datasets/shop/orders"), "{}", created.header("location"));
+
+    let shown = client.get(&dataset_path("shop.orders")).await?.expect(200)?.json()?;
+    assert_eq!(shown["name"], "shop.orders");
+    assert_eq!(shown["kind"], "root");
+    assert_eq!(shown["visibility"], "private");
+    assert_eq!(shown["merge"], "append");
+    assert_eq!(shown["version"], 0);
+    assert_eq!(shown["schema"][0], json!({ "name": "id", "type": "bigint", "nullable": false }));
+    assert_eq!(shown["schema"][2]["type"], "list<struct<sku: string, count: int>>");
+
+    client.post("/v1/datasets", &body).await?.expect_problem(409, "already_exists")?;
+    client.delete(&dataset_path("shop.orders")).await?.expect(204)?;
+    client.get(&dataset_path("shop.orders")).await?.expect(404)?;
+    client.query("SELECT * FROM shop.orders").await?.expect_problem(404, "dataset_not_found")?;
+    client.post("/v1/datasets", &body).await?.expect(201)?;
+    assert_eq!(client.count("shop.orders").await?, 0, "a name can be used again, and starts empty");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_list_is_read_page_by_page() -> Result {
+    let gateway = Gateway::start().await?;
+    let client = gateway.client();
+    for n in 0..7 {
+        client.create(&format!("many.t{n}"), &[("id", "bigint")]).await?.expect(201)?;
+    }
+    let mut names = Vec::new();
+    let mut path = "/v1/datasets?limit=3".to_owned();
+    loop {
+        let page = client.get(&path).await?.expect(200)?.json()?;
+        let items = page["items"].as_array().ok_or("no items")?;
+        assert!(items.len() <= 3);
+        names.extend(items.iter().filter_map(|item| item["name"].as_str()).map(str::to_owned));
+        match page.get("next").and_then(|next| next.as_str()) {
+            Some(next) => path = format!("/v1/datasets?limit=3&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(names, (0..7).map(|n| format!("many.t{n}")).collect::<Vec<_>>());
+    client.get("/v1/datasets?cursor=nonsense").await?.expect(400)?;
+    client.get("/v1/datasets?limit=0").await?.expect(400)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn bad_names_and_schemas_are_refused_with_the_rule() -> Result {
+    let gateway = Gateway::start().await?;
+    let client = gateway.client();
+    let id = json!([{ "name": "id", "type": "bigint" }]);
+    let long = format!("shop.{}", "a".repeat(64));
+    for name in [
+        "orders",
+        "Shop.orders",
+        "shop.1st",
+        "shop.or-ders",
+        "system.t",
+        "information_schema.t",
+        "lake.t",
+        "a.b.c",
+        &long,
+        "",
+    ] {
+        let answer = client.post("/v1/datasets", &json!({ "name": name, "schema": id })).await?;
+        assert_eq!(answer.status, 400, "{name}: {}", answer.text());
+        assert!(answer.code().is_some(), "{name}: {}", answer.text());
+    }
+    for schema in [
+        json!([]),
+        json!([{ "name": "a", "type": "integer" }]),
+        json!([{ "name": "_a", "type": "int" }]),
+        json!([{ "name": "a", "type": "int" }, { "name": "A", "type": "int" }]),
+        json!([{ "name": "", "type": "int" }]),
+        json!([{ "name": "a" }]),
+        json!("id bigint"),
+    ] {
+        let answer = client.post("/v1/datasets", &json!({ "name": "shop.orders", "schema": schema })).await?;
+        assert!(answer.status == 400 && answer.code().is_some(), "{schema}: {} {}", answer.status, answer.text());
+    }
+    let misspelt = json!({ "name": "shop.orders", "schema": id, "visiblity": "public" });
+    client.post("/v1/datasets", &misspelt).await?.expect(400)?;
+    assert_eq!(client.get("/v1/datasets").await?.expect(200)?.json()?["items"], json!([]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_type_takes_its_values_back_out_as_they_went_in() -> Result {
+    let gateway = Gateway::start().await?;
+    let client = gateway.client();
+    let columns = [
+        ("a", "boolean", json!(true)),
+        ("b", "smallint", json!(-32768)),
+        ("c", "int", json!(2147483647)),
+        ("d", "bigint", json!("9223372036854775807")),
+        ("e", "real", json!(1.5)),
+        ("f", "double", json!(0.1)),
+        ("g", "decimal(38,9)", json!("12345678901234567890123456789.123456789")),
+        ("h", "string", json!("Zürich \u{1F30D} \"quoted\"\n")),
+        ("i", "binary", json!("AP8Q")),
+        ("j", "date", json!("2024-02-29")),
+        ("k", "timestamp", json!("2024-02-29T23:59:59.123456Z")),
+        ("l", "timestamp_ntz", json!("2024-02-29T23:59:59")),
+        ("m", "list<int>", json!([1, null, 3])),
+        ("n", "struct<x: double, y: string>", json!({ "x": 1.25, "y": null })),
+        ("o", "map<string,int>", json!([["k", 1]])),
+    ];
+    let pairs: Vec<_> = columns.iter().map(|(name, ty, _)| (*name, *ty)).collect();
+    client.create("lab.types", &pairs).await?.expect(201)?;
+    let row: serde_json::Map<_, _> =
+        columns.iter().map(|(name, _, value)| ((*name).to_owned(), value.clone())).collect();
+    let row = serde_json::Value::Object(row);
+    client.push("lab.types", format!("{row}\n{{}}\n")).await?.expect(200)?;
+    let rows = client.rows("SELECT * FROM lab.types ORDER BY a NULLS LAST").await?;
+    assert_eq!(rows.first(), Some(&row));
+    assert!(
+        rows.get(1).and_then(|row| row.as_object()).is_some_and(|row| row.values().all(serde_json::Value::is_null))
+    );
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! `lakegate sql`: a small shell over REST.
+
+use std::process::Stdio;
+
+use lakegate_e2e::{Gateway, Result, gateway};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+async fn shell(gateway: &Gateway, arguments: &[&str], input: &str) -> Result<(Option<i32>, String, String)> {
+    let mut child = Command::new(gateway::binary()?)
+        .arg("sql")
+        .args(["--url", gateway.base()])
+        .args(arguments)
+        .env_clear()
+        .env("HOME", gateway.options().folder())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    child.stdin.take().ok_or("no stdin")?.write_all(input.as_bytes()).await?;
+    let output = tokio::time::timeout(std::time::Duration::from_secs(30), child.wait_with_output()).await??;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok((output.status.code(), text(output.stdout), text(output.stderr)))
+}
+
+#[tokio::test]
+async fn statements_are_read_from_a_pipe() -> Result {
+    let gateway = Gateway::demo().await?;
+    let input = "SELECT count(*) AS quakes\nFROM demo.earthquakes;\nSELECT 'two' AS word;\n";
+    let (code, out, err) = shell(&gateway, &[], input).await?;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("quakes") && out.contains("1707") && out.contains("two"), "{out}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_statement_can_be_an_argument() -> Result {
+    let gateway = Gateway::demo().await?;
+    let (code, out, err) = shell(&gateway, &["SELECT count(*) AS n FROM demo.flights"], "").await?;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("20000"), "{out}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_error_is_told_and_is_the_exit_code() -> Result {
+    let gateway = Gateway::demo().await?;
+    let (code, _, err) = shell(&gateway, &["SELECT magnitude FROM demo.earthquakes"], "").await?;
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("magnitude"), "{err}");
+    Ok(())
+}
