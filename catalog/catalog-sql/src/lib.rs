@@ -1,1 +1,82 @@
-//! Lakegate.
+//! The catalog on SQLite and PostgreSQL: one schema and one SQL text for both.
+//!
+//! It keeps what `lakegate-catalog` promises and decides nothing itself. It has no SQL of its own for each
+//! database: what differs between the two is in `dialect.rs`, and only there.
+//!
+//! The main type is [`SqlCatalog`]. Reading order: `schema.rs` (tables and migrations), `database.rs`
+//! (connections, transactions, retries), then one file per trait.
+
+mod database;
+mod datasets;
+mod dialect;
+mod error;
+mod grants;
+mod owner;
+mod principals;
+mod row;
+mod schema;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lakegate_catalog::{Catalog, NewPrincipal, Principal, Result, TokenHash};
+
+use crate::database::{Database, in_transaction};
+
+pub use error::ConnectError;
+pub use schema::SCHEMA_VERSION;
+
+/// How to use the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlOptions {
+    /// Connections: all of them on PostgreSQL, those that read on SQLite, where one more writes.
+    pub max_connections: u32,
+    /// How long one call may take, waiting for a connection included. A call that takes longer fails as
+    /// unavailable; a write that fails so may have been made.
+    pub timeout: Duration,
+}
+
+impl Default for SqlOptions {
+    fn default() -> Self {
+        Self { max_connections: 8, timeout: Duration::from_secs(10) }
+    }
+}
+
+/// A [`Catalog`] on SQLite or PostgreSQL. Cheap to clone; all clones share their connections.
+#[derive(Clone)]
+pub struct SqlCatalog {
+    database: Database,
+}
+
+impl SqlCatalog {
+    /// Opens the database, creating a SQLite file that does not exist, and brings its schema up to
+    /// [`SCHEMA_VERSION`].
+    ///
+    /// `url` is `sqlite:PATH`, the path taken as it stands, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. Any
+    /// number of processes may do this at once. Errors: [`ConnectError`]; a database that a newer version
+    /// wrote is refused, unchanged.
+    pub async fn connect(url: &str, options: &SqlOptions) -> Result<Self, ConnectError> {
+        let database = Database::connect(url, options).await?;
+        schema::migrate(&database).await?;
+        Ok(Self { database })
+    }
+
+    /// Waits for running calls and closes all connections; on SQLite this also folds the write-ahead log
+    /// into the file. Later calls fail as unavailable.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+#[async_trait]
+impl Catalog for SqlCatalog {
+    async fn ping(&self) -> Result<()> {
+        self.database.fetch("SELECT changes FROM instance", []).await?;
+        Ok(())
+    }
+
+    async fn create_first_owner(&self, owner: NewPrincipal, token: &TokenHash) -> Result<Option<Principal>> {
+        owner.check()?;
+        in_transaction!(self.database, |tx| owner::create_first(&mut tx, &owner, token))
+    }
+}

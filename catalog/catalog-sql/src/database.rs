@@ -1,0 +1,235 @@
+//! Connections, deadlines, transactions and retries, alike for both databases.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+use crate::SqlOptions;
+use crate::dialect::Dialect;
+use crate::error::{ConnectError, Failure};
+use crate::row::{Arg, Row, bound};
+
+/// An open database. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Database {
+    pools: Pools,
+    timeout: Duration,
+}
+
+#[derive(Clone)]
+enum Pools {
+    /// SQLite lets one connection write at a time: with a single writer, writes queue here, in order,
+    /// instead of polling for the file's lock.
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+impl Database {
+    pub(crate) async fn connect(url: &str, options: &SqlOptions) -> Result<Self, ConnectError> {
+        let pools = match url.strip_prefix("sqlite:") {
+            Some(path) => connect_sqlite(path, options).await?,
+            None if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                connect_postgres(url, options).await?
+            }
+            None => return Err(ConnectError::Url("it starts with something else".to_owned())),
+        };
+        Ok(Self { pools, timeout: options.timeout })
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self.pools {
+            Pools::Sqlite { .. } => Dialect::Sqlite,
+            Pools::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Ends the work with a failure when it takes longer than one call may.
+    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::time::timeout(self.timeout, work).await.unwrap_or(Err(Failure::Late))
+    }
+
+    /// The rows of one statement that reads.
+    pub(crate) async fn fetch(
+        &self,
+        sql: &'static str,
+        args: impl IntoIterator<Item = Arg>,
+    ) -> Result<Vec<Row>, Failure> {
+        self.within(async {
+            Ok(match &self.pools {
+                Pools::Sqlite { readers, .. } => {
+                    let rows = bound::<Sqlite>(sql, args).fetch_all(readers).await?;
+                    rows.into_iter().map(Row::Sqlite).collect()
+                }
+                Pools::Postgres(pool) => {
+                    let rows = bound::<Postgres>(sql, args).fetch_all(pool).await?;
+                    rows.into_iter().map(Row::Postgres).collect()
+                }
+            })
+        })
+        .await
+    }
+
+    /// The first row of one statement that reads.
+    pub(crate) async fn fetch_first(
+        &self,
+        sql: &'static str,
+        args: impl IntoIterator<Item = Arg>,
+    ) -> Result<Option<Row>, Failure> {
+        Ok(self.fetch(sql, args).await?.into_iter().next())
+    }
+
+    /// A transaction that writes; it is undone unless it is committed. See [`in_transaction`].
+    pub(crate) async fn begin(&self) -> Result<Tx, Failure> {
+        let begin = self.dialect().begin();
+        Ok(match &self.pools {
+            Pools::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with(begin).await?),
+            Pools::Postgres(pool) => Tx::Postgres(pool.begin_with(begin).await?),
+        })
+    }
+
+    /// Whether to run a failed transaction again. Waits a little first, longer each time.
+    pub(crate) async fn try_again(&self, failure: &Failure, tries: u32) -> bool {
+        const MAX_TRIES: u32 = 6;
+        let passing = matches!(failure, Failure::Database(error) if self.dialect().is_passing(error));
+        if !passing || tries >= MAX_TRIES {
+            return false;
+        }
+        tracing::debug!(tries, ?failure, "catalog transaction runs again");
+        tokio::time::sleep(Duration::from_millis(2 << tries)).await;
+        true
+    }
+
+    pub(crate) async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// Runs `$work`, a call that gets `&mut $tx` and may be repeated, in a transaction that writes: all of it or
+/// nothing, at most a few times, each time within the deadline. A macro, because a closure that
+/// returns a future borrowing its argument cannot be said to be `Send`.
+macro_rules! in_transaction {
+    ($database:expr, |$tx:ident| $work:expr) => {{
+        let mut tries = 0;
+        loop {
+            let outcome = $database
+                .within(async {
+                    let mut $tx = $database.begin().await?;
+                    let done = $work.await?;
+                    $tx.commit().await?;
+                    Ok(done)
+                })
+                .await;
+            tries += 1;
+            match outcome {
+                Err(failure) if $database.try_again(&failure, tries).await => {}
+                outcome => break Ok(outcome?),
+            }
+        }
+    }};
+}
+pub(crate) use in_transaction;
+
+/// A transaction that writes.
+pub(crate) enum Tx {
+    /// On SQLite.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// On PostgreSQL.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    /// Runs a statement; answers the number of rows it changed.
+    pub(crate) async fn execute(
+        &mut self,
+        sql: &'static str,
+        args: impl IntoIterator<Item = Arg>,
+    ) -> Result<u64, Failure> {
+        Ok(match self {
+            Self::Sqlite(tx) => bound::<Sqlite>(sql, args).execute(&mut **tx).await?.rows_affected(),
+            Self::Postgres(tx) => bound::<Postgres>(sql, args).execute(&mut **tx).await?.rows_affected(),
+        })
+    }
+
+    /// Runs a statement of the schema, made for the dialect.
+    pub(crate) async fn execute_ddl(&mut self, sql: String) -> Result<(), Failure> {
+        let sql = sqlx::AssertSqlSafe(sql);
+        match self {
+            Self::Sqlite(tx) => drop(sqlx::raw_sql(sql).execute(&mut **tx).await?),
+            Self::Postgres(tx) => drop(sqlx::raw_sql(sql).execute(&mut **tx).await?),
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn fetch(
+        &mut self,
+        sql: &'static str,
+        args: impl IntoIterator<Item = Arg>,
+    ) -> Result<Vec<Row>, Failure> {
+        Ok(match self {
+            Self::Sqlite(tx) => {
+                bound::<Sqlite>(sql, args).fetch_all(&mut **tx).await?.into_iter().map(Row::Sqlite).collect()
+            }
+            Self::Postgres(tx) => {
+                bound::<Postgres>(sql, args).fetch_all(&mut **tx).await?.into_iter().map(Row::Postgres).collect()
+            }
+        })
+    }
+
+    /// Whether the statement finds any row.
+    pub(crate) async fn finds(
+        &mut self,
+        sql: &'static str,
+        args: impl IntoIterator<Item = Arg>,
+    ) -> Result<bool, Failure> {
+        Ok(!self.fetch(sql, args).await?.is_empty())
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), Failure> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}
+
+async fn connect_sqlite(path: &str, options: &SqlOptions) -> Result<Pools, ConnectError> {
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() || path.starts_with(':') {
+        return Err(ConnectError::Url("after `sqlite:` it needs the path of a file".to_owned()));
+    }
+    // A relative path with a folder in front, so that SQLite never takes it for a `file:` URI.
+    let path = std::path::Path::new(".").join(path);
+    let base = SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(options.timeout);
+    let write = base
+        .clone()
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A commit is on disk before it is answered, also when the machine loses power.
+        .synchronous(SqliteSynchronous::Full);
+    let pool = || SqlitePoolOptions::new().acquire_timeout(options.timeout).max_lifetime(None).idle_timeout(None);
+    let writer = pool().max_connections(1).connect_with(write).await?;
+    let readers = pool().max_connections(options.max_connections.max(1)).connect_with(base.read_only(true)).await?;
+    Ok(Pools::Sqlite { writer, readers })
+}
+
+async fn connect_postgres(url: &str, options: &SqlOptions) -> Result<Pools, ConnectError> {
+    let server = PgConnectOptions::from_str(url)
+        .map_err(|_| ConnectError::Url("it cannot be read".to_owned()))?
+        .application_name("lakegate")
+        .options(Dialect::session(options.timeout));
+    let pool = PgPoolOptions::new().max_connections(options.max_connections.max(1)).acquire_timeout(options.timeout);
+    Ok(Pools::Postgres(pool.connect_with(server).await?))
+}

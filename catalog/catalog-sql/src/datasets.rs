@@ -1,0 +1,176 @@
+//! [`Datasets`] in SQL.
+
+use async_trait::async_trait;
+use lakegate_catalog::{
+    Caller, Dataset, DatasetId, DatasetName, Datasets, Listing, Namespace, NewDataset, Page, PrincipalId, Result, Role,
+    Scope, Tombstone,
+};
+
+use crate::SqlCatalog;
+use crate::database::{Tx, in_transaction};
+use crate::error::{Failure, already_exists, not_found};
+use crate::grants::put_grant;
+use crate::principals::require_principal;
+use crate::row::{Arg, Row, int, json, now, text, time, word};
+
+/// Every column that [`read`] needs, in its order, from a table called `d`.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT d.id, d.name, d.kind, d.columns, d.primary_key, d.merge, d.event_time, d.geometry, d.visibility, \
+             d.description, d.created_at, d.updated_at FROM datasets d ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &Row) -> Result<Dataset, Failure> {
+    Ok(Dataset {
+        id: row.parsed(0)?,
+        name: row.parsed(1)?,
+        kind: row.word(2)?,
+        schema: row.json(3)?,
+        primary_key: row.json(4)?,
+        merge: row.word(5)?,
+        event_time: row.optional_text(6)?,
+        geometry: row.optional_text(7)?.map(|_| row.json(7)).transpose()?,
+        visibility: row.word(8)?,
+        description: row.text(9)?,
+        created_at: row.time(10)?,
+        updated_at: row.time(11)?,
+    })
+}
+
+#[async_trait]
+impl Datasets for SqlCatalog {
+    async fn ensure_namespace(&self, namespace: &Namespace) -> Result<bool> {
+        in_transaction!(self.database, |tx| put_namespace(&mut tx, namespace))
+    }
+
+    async fn namespace_exists(&self, namespace: &Namespace) -> Result<bool> {
+        let sql = "SELECT name FROM namespaces WHERE name = $1";
+        Ok(self.database.fetch_first(sql, [text(namespace)]).await?.is_some())
+    }
+
+    async fn create_dataset(&self, dataset: NewDataset, owner: PrincipalId) -> Result<Dataset> {
+        dataset.check()?;
+        in_transaction!(self.database, |tx| create(&mut tx, &dataset, owner))
+    }
+
+    async fn dataset(&self, name: &DatasetName) -> Result<Option<Dataset>> {
+        let row = self.database.fetch_first(select!("WHERE d.name = $1"), [text(name)]).await?;
+        Ok(row.as_ref().map(read).transpose()?)
+    }
+
+    async fn dataset_by_id(&self, id: DatasetId) -> Result<Option<Dataset>> {
+        let row = self.database.fetch_first(select!("WHERE d.id = $1"), [text(&id)]).await?;
+        Ok(row.as_ref().map(read).transpose()?)
+    }
+
+    async fn list_datasets(
+        &self,
+        caller: &Caller,
+        namespace: Option<&Namespace>,
+        page: &Page,
+    ) -> Result<Listing<Dataset>> {
+        let after = page.after(|cursor| cursor.parse::<DatasetName>().ok())?;
+        // No name and no id is empty: empty text stands for "from the start", "any" and "nobody".
+        let args = [
+            text(&after.map_or_else(String::new, |name| name.to_string())),
+            text(&namespace.map_or("", Namespace::as_str)),
+            text(&caller.principal().map_or_else(String::new, |principal| principal.id.to_string())),
+            int(i64::try_from(page.size() + 1).unwrap_or(i64::MAX)),
+        ];
+        let rows = self.database.fetch(
+            select!(
+                "WHERE d.name > $1 AND ($2 = '' OR d.namespace = $2) AND (d.visibility = 'public' OR EXISTS (
+                    SELECT g.role FROM grants g WHERE g.principal_id = $3
+                    AND (g.scope = 'instance' OR g.namespace = d.namespace OR g.dataset_id = d.id)))
+                 ORDER BY d.name LIMIT $4"
+            ),
+            args,
+        );
+        let items = rows.await?.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Listing::from_overfull(items, page.size(), |dataset| dataset.name.to_string()))
+    }
+
+    async fn delete_dataset(&self, id: DatasetId) -> Result<()> {
+        in_transaction!(self.database, |tx| delete(&mut tx, id))
+    }
+
+    async fn tombstones(&self) -> Result<Vec<Tombstone>> {
+        let sql = "SELECT dataset_id, deleted_at FROM tombstones ORDER BY deleted_at, dataset_id LIMIT 1000";
+        let read = |row: &Row| Ok(Tombstone { id: row.parsed(0)?, deleted_at: row.time(1)? });
+        let rows = self.database.fetch(sql, []).await?;
+        Ok(rows.iter().map(read).collect::<Result<_, Failure>>()?)
+    }
+
+    async fn forget_tombstone(&self, id: DatasetId) -> Result<()> {
+        in_transaction!(self.database, |tx| forget(&mut tx, id))
+    }
+}
+
+async fn put_namespace(tx: &mut Tx, namespace: &Namespace) -> Result<bool, Failure> {
+    let sql = "INSERT INTO namespaces (name, created_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    Ok(tx.execute(sql, [text(namespace), time(now())]).await? > 0)
+}
+
+async fn create(tx: &mut Tx, new: &NewDataset, owner: PrincipalId) -> Result<Dataset, Failure> {
+    let namespace = new.name.namespace();
+    if !tx.finds("SELECT name FROM namespaces WHERE name = $1", [text(namespace)]).await? {
+        return Err(not_found("namespace", namespace));
+    }
+    require_principal(tx, owner).await?;
+    let at = now();
+    let inserted = tx
+        .execute(
+            "INSERT INTO datasets (id, namespace, name, kind, columns, primary_key, merge, event_time, geometry,
+             visibility, description, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) ON CONFLICT DO NOTHING",
+            [
+                text(&new.id),
+                text(namespace),
+                text(&new.name),
+                word(&new.kind)?,
+                json(&new.schema)?,
+                json(&new.primary_key)?,
+                word(&new.merge)?,
+                Arg::Text(new.event_time.clone()),
+                new.geometry.as_ref().map_or(Ok(Arg::Text(None)), json)?,
+                word(&new.visibility)?,
+                text(&new.description),
+                time(at),
+            ],
+        )
+        .await?;
+    if inserted == 0 {
+        let name_is_taken = tx.finds("SELECT id FROM datasets WHERE name = $1", [text(&new.name)]).await?;
+        return Err(if name_is_taken {
+            already_exists("dataset", &new.name)
+        } else {
+            already_exists("dataset", &new.id)
+        });
+    }
+    if tx.finds("SELECT dataset_id FROM tombstones WHERE dataset_id = $1", [text(&new.id)]).await? {
+        return Err(already_exists("dataset", &new.id));
+    }
+    put_grant(tx, owner, &Scope::Dataset(new.id), Role::Owner).await?;
+    match tx.fetch(select!("WHERE d.id = $1"), [text(&new.id)]).await?.first() {
+        Some(row) => read(row),
+        None => Err(not_found("dataset", &new.id)),
+    }
+}
+
+async fn delete(tx: &mut Tx, id: DatasetId) -> Result<(), Failure> {
+    if tx.execute("DELETE FROM datasets WHERE id = $1", [text(&id)]).await? == 0 {
+        return Err(not_found("dataset", &id));
+    }
+    let sql = "INSERT INTO tombstones (dataset_id, deleted_at) VALUES ($1, $2)";
+    tx.execute(sql, [text(&id), time(now())]).await?;
+    Ok(())
+}
+
+async fn forget(tx: &mut Tx, id: DatasetId) -> Result<(), Failure> {
+    tx.execute("DELETE FROM tombstones WHERE dataset_id = $1", [text(&id)]).await?;
+    Ok(())
+}

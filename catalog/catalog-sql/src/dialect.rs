@@ -1,0 +1,63 @@
+//! The few differences between SQLite and PostgreSQL.
+//!
+//! All else is common to both: `$1` parameters, `ON CONFLICT`, foreign keys, `BIGINT` and `TEXT`.
+
+use std::time::Duration;
+
+/// Which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// SQLite, in a file.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+/// Any number that no other program is likely to lock on.
+const MIGRATION_LOCK: i64 = 0x6c61_6b65_6761_7465;
+
+impl Dialect {
+    /// Begins a transaction that writes. SQLite takes its one write lock now, so that what the transaction
+    /// checks cannot change before it writes; PostgreSQL sees what others committed before each statement,
+    /// and row locks do the rest.
+    pub(crate) fn begin(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        }
+    }
+
+    /// What makes a migration wait for another process that migrates. On SQLite the write lock does.
+    pub(crate) fn lock_schema(self) -> Option<String> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")),
+        }
+    }
+
+    /// A statement of the schema. Text compares by bytes in SQLite; PostgreSQL must be told, else the order of
+    /// a list would depend on how the server was set up.
+    pub(crate) fn ddl(self, statement: &str) -> String {
+        match self {
+            Self::Sqlite => statement.to_owned(),
+            Self::Postgres => statement.replace(" TEXT", " TEXT COLLATE \"C\""),
+        }
+    }
+
+    /// Settings of a PostgreSQL session: the server ends what the client has given up on.
+    pub(crate) fn session(timeout: Duration) -> [(&'static str, String); 2] {
+        let millis = format!("{}ms", timeout.as_millis().max(1));
+        [("statement_timeout", millis.clone()), ("idle_in_transaction_session_timeout", millis)]
+    }
+
+    /// Whether the transaction failed only because another one came between, and may succeed when it is
+    /// run again: its checks then see what the other did.
+    pub(crate) fn is_passing(self, error: &sqlx::Error) -> bool {
+        let Some(error) = error.as_database_error() else {
+            return false;
+        };
+        let code = error.code();
+        let conflict = matches!(code.as_deref(), Some("40001" | "40P01"));
+        self == Self::Postgres && (conflict || error.is_foreign_key_violation() || error.is_unique_violation())
+    }
+}

@@ -1,0 +1,103 @@
+//! The tables, and how an older database becomes a current one.
+
+use crate::database::{Database, Tx};
+use crate::error::{ConnectError, Failure};
+use crate::row::int;
+
+/// The version of the schema that this crate reads and writes.
+pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// The statements that lead from version *i* to *i + 1*. Never change one that was released: add another.
+///
+/// Times are microseconds since 1970 in UTC; ids are UUIDs as text; roles are 1 reader, 2 writer, 3 owner, so
+/// that the highest is the maximum.
+const MIGRATIONS: &[&[&str]] = &[&[
+    // One row. Whoever changes the set of instance owners updates it first, and so waits for others who do.
+    "CREATE TABLE instance (id BIGINT PRIMARY KEY, changes BIGINT NOT NULL)",
+    "INSERT INTO instance (id, changes) VALUES (1, 0)",
+    "CREATE TABLE namespaces (name TEXT NOT NULL PRIMARY KEY, created_at BIGINT NOT NULL)",
+    "CREATE TABLE principals (
+        id TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        kind TEXT NOT NULL,
+        created_at BIGINT NOT NULL
+    )",
+    "CREATE TABLE tokens (
+        id TEXT NOT NULL PRIMARY KEY,
+        principal_id TEXT NOT NULL REFERENCES principals (id) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        hash TEXT NOT NULL UNIQUE,
+        created_at BIGINT NOT NULL,
+        expires_at BIGINT
+    )",
+    "CREATE INDEX tokens_by_principal ON tokens (principal_id)",
+    // `name` is namespace.dataset; `columns`, `primary_key` and `geometry` are JSON.
+    "CREATE TABLE datasets (
+        id TEXT NOT NULL PRIMARY KEY,
+        namespace TEXT NOT NULL REFERENCES namespaces (name),
+        name TEXT NOT NULL UNIQUE,
+        kind TEXT NOT NULL,
+        columns TEXT NOT NULL,
+        primary_key TEXT NOT NULL,
+        merge TEXT NOT NULL,
+        event_time TEXT,
+        geometry TEXT,
+        visibility TEXT NOT NULL,
+        description TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL
+    )",
+    "CREATE INDEX datasets_by_namespace ON datasets (namespace, name)",
+    // `scope` is `instance`, `namespace:NAME` or `dataset:ID`; the same again as a reference, so that a grant
+    // goes when its dataset goes.
+    "CREATE TABLE grants (
+        principal_id TEXT NOT NULL REFERENCES principals (id) ON DELETE CASCADE,
+        scope TEXT NOT NULL,
+        namespace TEXT REFERENCES namespaces (name),
+        dataset_id TEXT REFERENCES datasets (id) ON DELETE CASCADE,
+        role BIGINT NOT NULL,
+        PRIMARY KEY (principal_id, scope)
+    )",
+    "CREATE INDEX grants_by_scope ON grants (scope)",
+    "CREATE INDEX grants_by_dataset ON grants (dataset_id)",
+    "CREATE TABLE tombstones (dataset_id TEXT NOT NULL PRIMARY KEY, deleted_at BIGINT NOT NULL)",
+]];
+
+/// Brings the database up to [`SCHEMA_VERSION`] in one transaction, or leaves it as it is.
+pub(crate) async fn migrate(database: &Database) -> Result<(), ConnectError> {
+    let found = database
+        .within(async {
+            let mut tx = database.begin().await?;
+            if let Some(lock) = database.dialect().lock_schema() {
+                tx.execute_ddl(lock).await?;
+            }
+            let found = version(&mut tx).await?;
+            if found < SCHEMA_VERSION {
+                upgrade(&mut tx, database, found).await?;
+                tx.commit().await?;
+            }
+            Ok(found)
+        })
+        .await?;
+    if found > SCHEMA_VERSION { Err(ConnectError::TooNew { found }) } else { Ok(()) }
+}
+
+/// The version in the database; 0 for a new one.
+async fn version(tx: &mut Tx) -> Result<i64, Failure> {
+    tx.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)", []).await?;
+    match tx.fetch("SELECT version FROM schema_version", []).await?.first() {
+        Some(row) => row.int(0),
+        None => Ok(0),
+    }
+}
+
+async fn upgrade(tx: &mut Tx, database: &Database, from: i64) -> Result<(), Failure> {
+    tracing::info!(from, to = SCHEMA_VERSION, "catalog schema is brought up to date");
+    let done = usize::try_from(from).unwrap_or_default();
+    for statement in MIGRATIONS.iter().skip(done).copied().flatten() {
+        tx.execute_ddl(database.dialect().ddl(statement)).await?;
+    }
+    tx.execute("DELETE FROM schema_version", []).await?;
+    tx.execute("INSERT INTO schema_version (version) VALUES ($1)", [int(SCHEMA_VERSION)]).await?;
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! The catalog on SQLite, in files of their own.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use lakegate_catalog::{Catalog, Datasets as _, Namespace, contract, ensure_owner};
+use lakegate_catalog_sql::{ConnectError, SCHEMA_VERSION, SqlCatalog, SqlOptions};
+use sqlx::Connection as _;
+use tempfile::TempDir;
+
+fn url(folder: &TempDir) -> String {
+    format!("sqlite:{}", folder.path().join("catalog's db?#%20.db").display())
+}
+
+async fn open(url: &str) -> SqlCatalog {
+    SqlCatalog::connect(url, &SqlOptions::default()).await.expect("the catalog opens")
+}
+
+/// Catalogs in one folder that lives as long as the test.
+struct Fresh(TempDir);
+
+impl Fresh {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    async fn catalog(&self) -> Arc<dyn Catalog> {
+        let file = self.0.path().join(format!("{}.db", uuid::Uuid::new_v4()));
+        Arc::new(open(&format!("sqlite:{}", file.display())).await)
+    }
+}
+
+#[tokio::test]
+async fn keeps_the_contract_of_datasets() {
+    let fresh = Fresh::new();
+    contract::datasets(async || fresh.catalog().await).await;
+}
+
+#[tokio::test]
+async fn keeps_the_contract_of_principals() {
+    let fresh = Fresh::new();
+    contract::principals(async || fresh.catalog().await).await;
+}
+
+#[tokio::test]
+async fn keeps_the_contract_of_grants() {
+    let fresh = Fresh::new();
+    contract::grants(async || fresh.catalog().await).await;
+}
+
+#[tokio::test]
+async fn keeps_the_contract_of_the_first_owner() {
+    let fresh = Fresh::new();
+    contract::owner(async || fresh.catalog().await).await;
+}
+
+#[tokio::test]
+async fn keeps_the_contract_in_races() {
+    let fresh = Fresh::new();
+    contract::races(async || fresh.catalog().await).await;
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_opening_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let namespace = Namespace::new("geo").expect("valid");
+    let first = open(&url(&folder)).await;
+    first.ensure_namespace(&namespace).await.expect("written");
+    first.close().await;
+    assert!(first.ping().await.is_err(), "a closed catalog does not answer");
+    let second = open(&url(&folder)).await;
+    assert!(second.namespace_exists(&namespace).await.expect("answer"));
+}
+
+#[tokio::test]
+async fn several_may_open_a_new_file_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (url, options) = (url(&folder), SqlOptions::default());
+    let opened = join_all((0..6).map(|_| SqlCatalog::connect(&url, &options))).await;
+    let catalogs: Vec<_> = opened.into_iter().map(|catalog| catalog.expect("it opens")).collect();
+    let made = join_all(catalogs.iter().map(|catalog| ensure_owner(catalog, "owner"))).await;
+    assert_eq!(made.into_iter().filter(|token| token.as_ref().expect("answer").is_some()).count(), 1);
+}
+
+/// Runs statements in the file behind the catalog's back.
+async fn tamper(url: &str, sql: &'static str) {
+    let path = url.trim_start_matches("sqlite:");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("the file opens");
+    sqlx::raw_sql(sql).execute(&mut connection).await.expect("the statement runs");
+    connection.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = url(&folder);
+    open(&url).await.close().await;
+    tamper(&url, "UPDATE schema_version SET version = version + 1").await;
+    for _ in 0..2 {
+        let Err(error) = SqlCatalog::connect(&url, &SqlOptions::default()).await else {
+            panic!("a newer database must be refused");
+        };
+        assert!(matches!(error, ConnectError::TooNew { found } if found == SCHEMA_VERSION + 1), "{error}");
+        assert_eq!(error.code(), "catalog_too_new");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_migration_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = url(&folder);
+    tokio::fs::write(url.trim_start_matches("sqlite:"), "").await.expect("an empty file");
+    tamper(&url, "CREATE TABLE tombstones (mine TEXT)").await;
+    for _ in 0..2 {
+        assert!(SqlCatalog::connect(&url, &SqlOptions::default()).await.is_err(), "the table is in the way");
+    }
+    tamper(&url, "DROP TABLE tombstones").await;
+    open(&url).await;
+}
+
+#[tokio::test]
+async fn a_record_of_unknown_form_is_reported_as_such() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = url(&folder);
+    let catalog = open(&url).await;
+    ensure_owner(&catalog, "owner").await.expect("made");
+    tamper(&url, "UPDATE principals SET kind = 'robot'").await;
+    let error = lakegate_catalog::Principals::principal_by_name(&catalog, "owner").await.expect_err("unknown kind");
+    assert_eq!(error.code(), "internal", "{error}");
+}
+
+#[tokio::test]
+async fn other_urls_are_refused_without_showing_them() {
+    for url in
+        ["", "sqlite:", "sqlite::memory:", "mysql://ann:hunter2@db", "/srv/catalog.db", "postgres://ann:hunter2@:x"]
+    {
+        let Err(error) = SqlCatalog::connect(url, &SqlOptions::default()).await else {
+            panic!("{url:?} must be refused");
+        };
+        assert_eq!(error.code(), "bad_database_url", "{url:?}: {error}");
+        assert!(!error.to_string().contains("hunter2"));
+    }
+    let nowhere = SqlCatalog::connect("sqlite:/no/such/folder/catalog.db", &SqlOptions::default()).await;
+    assert_eq!(nowhere.err().map(|error| error.code()), Some("catalog_unavailable"));
+}
