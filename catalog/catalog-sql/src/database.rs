@@ -166,8 +166,8 @@ impl Tx {
     pub(crate) async fn execute_ddl(&mut self, sql: String) -> Result<(), Failure> {
         let sql = sqlx::AssertSqlSafe(sql);
         match self {
-            Self::Sqlite(tx) => drop(sqlx::raw_sql(sql).execute(&mut **tx).await?),
-            Self::Postgres(tx) => drop(sqlx::raw_sql(sql).execute(&mut **tx).await?),
+            Self::Sqlite(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await.map(|_| ())?,
+            Self::Postgres(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await.map(|_| ())?,
         }
         Ok(())
     }
@@ -232,4 +232,25 @@ async fn connect_postgres(url: &str, options: &SqlOptions) -> Result<Pools, Conn
         .options(Dialect::session(options.timeout));
     let pool = PgPoolOptions::new().max_connections(options.max_connections.max(1)).acquire_timeout(options.timeout);
     Ok(Pools::Postgres(pool.connect_with(server).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An acknowledged write survives a loss of power, and references hold: SQLite has both off, or
+    /// weaker, unless each connection says otherwise.
+    #[tokio::test]
+    async fn sqlite_is_durable_and_checks_references() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}", folder.path().join("a.db").display());
+        let database = Database::connect(&url, &SqlOptions::default()).await.expect("it opens");
+        let mut tx = database.begin().await.expect("a transaction");
+        for (pragma, expected) in [("PRAGMA synchronous", 2), ("PRAGMA foreign_keys", 1)] {
+            let rows = tx.fetch(pragma, []).await.expect("answer");
+            assert_eq!(rows[0].int(0).expect("a number"), expected, "{pragma}");
+        }
+        let rows = tx.fetch("PRAGMA journal_mode", []).await.expect("answer");
+        assert_eq!(rows[0].text(0).expect("a word"), "wal");
+    }
 }

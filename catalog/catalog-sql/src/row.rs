@@ -37,13 +37,13 @@ pub(crate) fn time(value: DateTime<Utc>) -> Arg {
 pub(crate) fn word(value: &impl Serialize) -> Result<Arg, Failure> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => Ok(Arg::Text(Some(word))),
-        other => Err(corrupt(format!("{other:?} is no word"))),
+        other => Err(corrupt(&format!("{other:?} is no word"))),
     }
 }
 
 /// A structure, as JSON text.
 pub(crate) fn json(value: &impl Serialize) -> Result<Arg, Failure> {
-    serde_json::to_string(value).map(|json| Arg::Text(Some(json))).map_err(corrupt)
+    serde_json::to_string(value).map(|json| Arg::Text(Some(json))).map_err(|error| corrupt(&error))
 }
 
 /// Now, as precisely as the catalog keeps it.
@@ -51,7 +51,7 @@ pub(crate) fn now() -> DateTime<Utc> {
     Utc::now().trunc_subsecs(6)
 }
 
-fn corrupt(why: impl ToString) -> Failure {
+fn corrupt(why: &impl ToString) -> Failure {
     Failure::Catalog(CatalogError::Corrupt(why.to_string()))
 }
 
@@ -104,15 +104,15 @@ impl Row {
     /// A name or id, read back from its text.
     pub(crate) fn parsed<T: std::str::FromStr>(&self, column: usize) -> Result<T, Failure> {
         let text = self.text(column)?;
-        text.parse().map_err(|_| corrupt(format!("`{text}` in column {column}")))
+        text.parse().map_err(|_| corrupt(&format!("`{text}` in column {column}")))
     }
 
     pub(crate) fn word<T: DeserializeOwned>(&self, column: usize) -> Result<T, Failure> {
-        serde_json::from_value(self.text(column)?.into()).map_err(corrupt)
+        serde_json::from_value(self.text(column)?.into()).map_err(|error| corrupt(&error))
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self, column: usize) -> Result<T, Failure> {
-        serde_json::from_str(&self.text(column)?).map_err(corrupt)
+        serde_json::from_str(&self.text(column)?).map_err(|error| corrupt(&error))
     }
 
     pub(crate) fn time(&self, column: usize) -> Result<DateTime<Utc>, Failure> {
@@ -120,13 +120,13 @@ impl Row {
     }
 
     pub(crate) fn optional_time(&self, column: usize) -> Result<Option<DateTime<Utc>>, Failure> {
-        let time = |micros| DateTime::from_timestamp_micros(micros).ok_or_else(|| corrupt(format!("time {micros}")));
+        let time = |micros| DateTime::from_timestamp_micros(micros).ok_or_else(|| corrupt(&format!("time {micros}")));
         self.optional_int(column)?.map(time).transpose()
     }
 }
 
 fn null(column: usize) -> Failure {
-    corrupt(format!("column {column} is empty"))
+    corrupt(&format!("column {column} is empty"))
 }
 
 fn get<'r, R, T>(row: &'r R, column: usize) -> Result<Option<T>, Failure>

@@ -12,13 +12,12 @@ use lakegate_catalog_sql::{ConnectError, SCHEMA_VERSION, SqlCatalog, SqlOptions}
 use sqlx::Connection as _;
 
 /// A URL of an empty schema.
+#[expect(clippy::disallowed_methods, reason = "which server to test with is no setting of Lakegate")]
 async fn fresh_url() -> String {
-    let Ok(server) = std::env::var("LAKEGATE_TEST_POSTGRES") else {
-        panic!(
-            "no PostgreSQL to test with: run `make test`, or `sh scripts/with-postgres.sh cargo nextest run -p \
-             lakegate-catalog-sql`"
-        );
-    };
+    let server = std::env::var("LAKEGATE_TEST_POSTGRES").expect(
+        "no PostgreSQL to test with: run `make test`, or `sh scripts/with-postgres.sh cargo nextest run -p \
+         lakegate-catalog-sql`",
+    );
     let schema = format!("test_{}", uuid::Uuid::new_v4().simple());
     run(&server, format!("CREATE SCHEMA {schema}")).await;
     let and = if server.contains('?') { '&' } else { '?' };
