@@ -1,0 +1,112 @@
+//! [`Datasets`] in memory.
+
+use std::ops::Bound;
+
+use async_trait::async_trait;
+
+use super::{MemoryCatalog, already_exists, not_found, now};
+use crate::access::Caller;
+use crate::dataset::{Dataset, Datasets, NewDataset, Tombstone, Visibility};
+use crate::error::Result;
+use crate::grant::{Role, Scope};
+use crate::ids::{DatasetId, PrincipalId};
+use crate::name::{DatasetName, Namespace};
+use crate::page::{Listing, Page};
+
+#[async_trait]
+impl Datasets for MemoryCatalog {
+    async fn ensure_namespace(&self, namespace: &Namespace) -> Result<bool> {
+        Ok(self.state.lock().namespaces.insert(namespace.clone()))
+    }
+
+    async fn namespace_exists(&self, namespace: &Namespace) -> Result<bool> {
+        Ok(self.state.lock().namespaces.contains(namespace))
+    }
+
+    async fn create_dataset(&self, dataset: NewDataset, owner: PrincipalId) -> Result<Dataset> {
+        dataset.check()?;
+        let mut state = self.state.lock();
+        if !state.namespaces.contains(dataset.name.namespace()) {
+            return Err(not_found("namespace", dataset.name.namespace()));
+        }
+        state.principal(owner)?;
+        if state.datasets.contains_key(&dataset.name) {
+            return Err(already_exists("dataset", &dataset.name));
+        }
+        if state.id_is_taken(dataset.id) {
+            return Err(already_exists("dataset", &dataset.id));
+        }
+        let dataset = record(dataset);
+        state.datasets.insert(dataset.name.clone(), dataset.clone());
+        state.grants.insert((owner, Scope::Dataset(dataset.id)), Role::Owner);
+        Ok(dataset)
+    }
+
+    async fn dataset(&self, name: &DatasetName) -> Result<Option<Dataset>> {
+        Ok(self.state.lock().datasets.get(name).cloned())
+    }
+
+    async fn dataset_by_id(&self, id: DatasetId) -> Result<Option<Dataset>> {
+        Ok(self.state.lock().datasets.values().find(|dataset| dataset.id == id).cloned())
+    }
+
+    async fn list_datasets(
+        &self,
+        caller: &Caller,
+        namespace: Option<&Namespace>,
+        page: &Page,
+    ) -> Result<Listing<Dataset>> {
+        let start = page.after(|text| text.parse::<DatasetName>().ok())?.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.state.lock();
+        let visible = |dataset: &&Dataset| {
+            dataset.visibility == Visibility::Public
+                || caller.principal().is_some_and(|principal| state.highest(principal.id, dataset).is_some())
+        };
+        let items = state
+            .datasets
+            .range((start, Bound::Unbounded))
+            .map(|(_, dataset)| dataset)
+            .filter(|dataset| namespace.is_none_or(|namespace| dataset.name.namespace() == namespace))
+            .filter(visible)
+            .take(page.size() + 1)
+            .cloned()
+            .collect();
+        Ok(Listing::from_overfull(items, page.size(), |dataset| dataset.name.to_string()))
+    }
+
+    async fn delete_dataset(&self, id: DatasetId) -> Result<()> {
+        let mut state = self.state.lock();
+        let name = state.dataset_by_id(id)?.name.clone();
+        state.datasets.remove(&name);
+        state.grants.retain(|(_, scope), _| *scope != Scope::Dataset(id));
+        state.tombstones.push(Tombstone { id, deleted_at: now() });
+        Ok(())
+    }
+
+    async fn tombstones(&self) -> Result<Vec<Tombstone>> {
+        Ok(self.state.lock().tombstones.iter().take(1_000).cloned().collect())
+    }
+
+    async fn forget_tombstone(&self, id: DatasetId) -> Result<()> {
+        self.state.lock().tombstones.retain(|tombstone| tombstone.id != id);
+        Ok(())
+    }
+}
+
+fn record(new: NewDataset) -> Dataset {
+    let created_at = now();
+    Dataset {
+        id: new.id,
+        name: new.name,
+        kind: new.kind,
+        schema: new.schema,
+        primary_key: new.primary_key,
+        merge: new.merge,
+        event_time: new.event_time,
+        geometry: new.geometry,
+        visibility: new.visibility,
+        description: new.description,
+        created_at,
+        updated_at: created_at,
+    }
+}
