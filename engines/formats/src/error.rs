@@ -187,7 +187,7 @@ pub enum FormatError {
         format: Format,
     },
     /// A type that this format cannot carry.
-    #[error("column `{column}` has the type {ty}, which {format} cannot carry; cast it in the statement")]
+    #[error("column `{column}` has the type {ty}, which {format} cannot carry; cast it to another")]
     UnsupportedType {
         /// The format.
         format: Format,

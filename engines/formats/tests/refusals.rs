@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::Array as _;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use lakegate_catalog::ErrorKind;
 use lakegate_formats::{BodyLimits, BodyReader, Format, FormatError};
@@ -63,6 +64,22 @@ fn json_refusals_have_codes() {
 }
 
 #[test]
+fn ndjson_lines_are_whole_objects() {
+    for (body, code) in [
+        (&b"\n \r\n"[..], "empty_body"),
+        (b"{\"id\":1\n{\"id\":2}\n", "invalid_json"),
+        (b"{\"id\":1}{\"id\":2}\n", "invalid_json"),
+        (b"[{\"id\":1}]\n", "invalid_json"),
+        (b"{\"id\":1}\n{\"id\":", "truncated_body"),
+        (b"{\"id\":1}\n{\"id\":2,\"tags\":[\"\xc3", "truncated_body"),
+        (b"{\"id\":1}\n{\"$error\":{\"code\":\"internal\"}}\n", "unknown_column"),
+    ] {
+        let error = refuse(Format::NdJson, body);
+        assert_eq!(error.code(), code, "{}: {error}", String::from_utf8_lossy(body));
+    }
+}
+
+#[test]
 fn csv_refusals_have_codes() {
     for (body, code) in [
         (&b""[..], "empty_body"),
@@ -108,6 +125,20 @@ fn a_refusal_says_where_and_what() {
     assert_eq!(error.to_string(), "row 1, column `tags`: found \"a\", expected a list");
     let error = refuse(Format::Json, b"{\"id\":1,\"place\":{\"lta\":1}}");
     assert_eq!(error.to_string(), "row 1, column `place`: no column is named `lta`; did you mean `lat`?");
+}
+
+#[test]
+fn blank_csv_lines_are_nulls_only_when_there_is_one_column() {
+    let rows = |fields: Vec<Field>, body: &[u8]| {
+        let mut reader = BodyReader::new(Format::Csv, Arc::new(Schema::new(fields)), BodyLimits::default());
+        let reader = reader.as_mut().expect("stored types");
+        reader.feed(body).expect("valid");
+        let batch = reader.finish().expect("valid").expect("rows");
+        (batch.num_rows(), batch.column(0).null_count())
+    };
+    let field = |name| Field::new(name, DataType::Utf8, true);
+    assert_eq!(rows(vec![field("a")], b"a\nx\n\n\"\"\n"), (3, 1));
+    assert_eq!(rows(vec![field("a"), field("b")], b"b,a\n\n1,x\n\n"), (1, 0));
 }
 
 #[test]

@@ -27,23 +27,51 @@ impl Records {
     pub(super) fn cut(&mut self, bytes: &[u8]) -> Cut {
         let mut at = 0;
         while at < bytes.len() {
-            if self.within == Within::Quoted {
-                let Some(offset) = memchr::memchr(b'"', &bytes[at..]) else { break };
-                at += offset;
+            match self.within {
+                Within::Start | Within::Bare => at = self.bare(bytes, at),
+                Within::Quoted => at = self.quoted(bytes, at),
+                Within::Quote => at = self.after_quote(bytes, at),
             }
-            self.within = match (self.within, bytes[at]) {
-                (Within::Quoted, _) => Within::Quote,
-                (Within::Start | Within::Quote, b'"') => Within::Quoted,
-                (_, b',') => Within::Start,
-                (_, b'\n') => {
-                    self.within = Within::Start;
-                    return Cut { from: 0, used: at + 1, complete: true };
-                }
-                _ => Within::Bare,
-            };
-            at += 1;
+            if self.within == Within::Start && bytes[at - 1] == b'\n' {
+                return Cut { from: 0, used: at, complete: true };
+            }
         }
         Cut { from: 0, used: bytes.len(), complete: false }
+    }
+
+    /// Runs past the next newline or quote outside quotes.
+    fn bare(&mut self, bytes: &[u8], from: usize) -> usize {
+        let Some(offset) = memchr::memchr2(b'\n', b'"', &bytes[from..]) else {
+            self.within = if bytes.ends_with(b",") { Within::Start } else { Within::Bare };
+            return bytes.len();
+        };
+        let at = from + offset;
+        let opens = if offset == 0 { self.within == Within::Start } else { bytes[at - 1] == b',' };
+        self.within = match bytes[at] {
+            b'\n' => Within::Start,
+            _ if opens => Within::Quoted,
+            _ => Within::Bare,
+        };
+        at + 1
+    }
+
+    fn quoted(&mut self, bytes: &[u8], from: usize) -> usize {
+        match memchr::memchr(b'"', &bytes[from..]) {
+            None => bytes.len(),
+            Some(offset) => {
+                self.within = Within::Quote;
+                from + offset + 1
+            }
+        }
+    }
+
+    fn after_quote(&mut self, bytes: &[u8], at: usize) -> usize {
+        self.within = match bytes[at] {
+            b'"' => Within::Quoted,
+            b',' | b'\n' => Within::Start,
+            _ => Within::Bare,
+        };
+        at + 1
     }
 
     pub(super) fn end(&self) -> Result<()> {
