@@ -52,8 +52,8 @@ impl BodyLimits {
 /// A missing key is null. An unknown key is refused unless its value holds nothing (null, or lists
 /// and objects of nothing else). A byte order mark at the start is skipped.
 ///
-/// In CSV the header's names pick the columns in any order; an empty field is NULL and `""` is empty
-/// text; lists, structs and maps are JSON text. An empty line is skipped, or is NULL when the header
+/// In CSV the header's names pick the columns in any order (a name that no column has is refused with
+/// its first value); an empty field is NULL and `""` is empty text; lists, structs and maps are JSON text. An empty line is skipped, or is NULL when the header
 /// has one column only.
 ///
 /// After an error the reader answers the same error to every call.

@@ -96,6 +96,7 @@ fn csv_refusals_have_codes() {
         (b"id,id\n1,2\n", "duplicate_column"),
         (b"id,magn\n1,2\n", "unknown_column"),
         (b"mag\n1\n", "missing_value"),
+        (b"idd,mag\n1,2\n", "unknown_column"),
         (b"id,mag\n,2\n", "missing_value"),
         (b"id,mag\n1,x\n", "type_mismatch"),
         (b"id,mag\n1,\"\"\n", "type_mismatch"),

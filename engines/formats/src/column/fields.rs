@@ -56,9 +56,13 @@ impl Members {
         self.filled[at] = true;
     }
 
-    /// Forgets what was found without being filled: names of a header, not values.
-    pub(crate) fn forget_filled(&mut self) {
+    /// The first slot that must have a value and was not found; forgets what was found without being
+    /// filled: names of a header, not values.
+    pub(crate) fn take_missing(&mut self) -> Option<usize> {
+        let missing = self.slots.iter().zip(&self.filled).position(|(slot, found)| !slot.field.is_nullable() && !found);
         self.filled.fill(false);
+        self.guess = 0;
+        missing
     }
 
     /// The position of the field with this name.

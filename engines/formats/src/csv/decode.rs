@@ -7,7 +7,14 @@ use crate::json::{Budget, read_value};
 
 /// Which column each field of a record belongs to.
 pub(crate) struct Header {
-    columns: Vec<usize>,
+    fields: Vec<Target>,
+}
+
+/// What a name of the header stands for.
+enum Target {
+    Column(usize),
+    /// No column has this name. As with unknown JSON keys, that is wrong only once there is a value.
+    Unknown(String),
 }
 
 impl Header {
@@ -15,33 +22,43 @@ impl Header {
     /// header leaves out are null in every row.
     pub(crate) fn read(record: &Record, columns: &mut Members) -> Result<Self> {
         check_names(record)?;
-        let mut positions = Vec::with_capacity(record.len());
+        let mut fields = Vec::with_capacity(record.len());
         for name in record.fields() {
             let name = name.unwrap_or_default();
-            match columns.find(name)? {
-                Found::Field(at) => positions.push(at),
-                Found::Unknown => return Err(columns.unknown(name)),
-            }
+            fields.push(match columns.find(name)? {
+                Found::Field(at) => Target::Column(at),
+                Found::Unknown => Target::Unknown(name.to_owned()),
+            });
         }
-        columns.forget_filled();
-        match columns.slots.iter().enumerate().find(|(at, slot)| !slot.field.is_nullable() && !positions.contains(at)) {
-            Some((_, slot)) => Err(FormatError::missing_value().within(slot.field.name())),
-            None => Ok(Self { columns: positions }),
+        let missing = columns.take_missing();
+        let unknown = fields.iter().find_map(|field| match field {
+            Target::Column(_) => None,
+            Target::Unknown(name) => Some(name),
+        });
+        match (missing, unknown) {
+            // Likely the same column, misspelled.
+            (Some(_), Some(name)) => Err(columns.unknown(name)),
+            (Some(at), None) => Err(FormatError::missing_value().within(columns.slots[at].field.name())),
+            (None, _) => Ok(Self { fields }),
         }
     }
 
     /// How many fields a record has.
     pub(crate) fn len(&self) -> usize {
-        self.columns.len()
+        self.fields.len()
     }
 
     /// Adds one record as a row. A field of a list, struct or map column holds JSON text.
     pub(crate) fn push(&self, record: &Record, columns: &mut Members, budget: &mut Budget) -> Result<()> {
-        check_width(record, self.columns.len())?;
-        for (at, text) in self.columns.iter().zip(record.fields()) {
+        check_width(record, self.fields.len())?;
+        for (target, text) in self.fields.iter().zip(record.fields()) {
             let Some(text) = text else { continue };
-            columns.fill(*at);
-            let slot = &mut columns.slots[*at];
+            let at = match target {
+                Target::Column(at) => *at,
+                Target::Unknown(name) => return Err(columns.unknown(name)),
+            };
+            columns.fill(at);
+            let slot = &mut columns.slots[at];
             field(text, slot, budget).map_err(|error| error.within(slot.field.name()))?;
         }
         columns.end()
