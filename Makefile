@@ -27,6 +27,7 @@ help: ## List the targets
 
 build: ## Build the binary (the demo and test profile)
 	cargo build --bin lakegate
+	@echo "built $(LAKEGATE_BIN)"
 
 demo: ## Start a gateway with the demo data on port 7780
 	cargo run --bin lakegate -- demo

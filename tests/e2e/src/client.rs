@@ -33,8 +33,13 @@ pub struct Answer {
 impl Client {
     /// A client of the gateway at `base` (`http://host:port`), with or without a token.
     pub fn new(base: impl Into<String>, token: Option<String>) -> Result<Self> {
+        Self::patient(base, token, DEADLINE)
+    }
+
+    /// The same with another deadline for each request, its answer included.
+    pub fn patient(base: impl Into<String>, token: Option<String>, deadline: Duration) -> Result<Self> {
         // Loopback is never behind a proxy, whatever the environment says.
-        let http = reqwest::Client::builder().timeout(DEADLINE).no_proxy().build()?;
+        let http = reqwest::Client::builder().timeout(deadline).no_proxy().build()?;
         Ok(Self { http, base: base.into(), token })
     }
 

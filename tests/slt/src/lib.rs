@@ -1,1 +1,141 @@
-//! Lakegate.
+//! Runs `.slt` cases against the real binary, over REST, with the demo data.
+//!
+//! [`Session`] is a database to the sqllogictest runner. A case is a statement and the rows that must
+//! come, or `query error` and a pattern that the error must match; errors read `code: detail`.
+//!
+//! Columns are `I` (integers), `R` (real, double, decimal), `T` (string), `B` (boolean) and `?` (all
+//! others). Values are as in JSON answers; NULL is `NULL`, empty text is `(empty)`.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use lakegate_e2e::{Client, Gateway, Result};
+use serde_json::{Value, json};
+use sqllogictest::{AsyncDB, ColumnType, DBOutput, Runner};
+
+/// The kind of a column, as the cases write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Integers.
+    Integer,
+    /// Numbers with a fraction.
+    Real,
+    /// Text.
+    Text,
+    /// True or false.
+    Boolean,
+    /// Everything else.
+    Other,
+}
+
+impl Kind {
+    const LETTERS: [(Self, char); 5] =
+        [(Self::Integer, 'I'), (Self::Real, 'R'), (Self::Text, 'T'), (Self::Boolean, 'B'), (Self::Other, '?')];
+
+    fn of(ty: &str) -> Self {
+        match ty {
+            "smallint" | "int" | "bigint" => Self::Integer,
+            "real" | "double" => Self::Real,
+            "string" => Self::Text,
+            "boolean" => Self::Boolean,
+            _ if ty.starts_with("decimal(") => Self::Real,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl ColumnType for Kind {
+    fn from_char(letter: char) -> Option<Self> {
+        Self::LETTERS.iter().find(|(_, c)| *c == letter).map(|(kind, _)| *kind)
+    }
+
+    fn to_char(&self) -> char {
+        Self::LETTERS.iter().find(|(kind, _)| kind == self).map_or('?', |(_, c)| *c)
+    }
+}
+
+/// What a statement failed with, `code: detail`.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(String);
+
+/// The demo, asked as anyone may ask it.
+#[derive(Clone, Debug)]
+pub struct Session(Client);
+
+#[async_trait]
+impl AsyncDB for Session {
+    type Error = Failure;
+    type ColumnType = Kind;
+
+    async fn run(&mut self, sql: &str) -> std::result::Result<DBOutput<Kind>, Failure> {
+        let answer = self.0.query(sql).await.map_err(|error| Failure(error.to_string()))?;
+        let body = answer.json().map_err(|error| Failure(error.to_string()))?;
+        let failed = if answer.status == 200 { body.get("error") } else { Some(&body) };
+        if let Some(problem) = failed {
+            return Err(Failure(format!("{}: {}", written(&problem["code"]), written(&problem["detail"]))));
+        }
+        let columns: Vec<(String, Kind)> = array(&body["schema"])
+            .map(|column| (written(&column["name"]), Kind::of(column["type"].as_str().unwrap_or_default())))
+            .collect();
+        let rows = array(&body["rows"]);
+        let rows = rows.map(|row| columns.iter().map(|(name, _)| written(&row[name])).collect()).collect();
+        Ok(DBOutput::Rows { types: columns.into_iter().map(|(_, kind)| kind).collect(), rows })
+    }
+
+    async fn shutdown(&mut self) {}
+
+    fn engine_name(&self) -> &'static str {
+        "lakegate"
+    }
+}
+
+fn array(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn written(value: &Value) -> String {
+    match value {
+        Value::Null => "NULL".to_owned(),
+        Value::String(text) if text.is_empty() => "(empty)".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Where the cases are.
+pub fn cases() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")
+}
+
+/// A gateway with the demo data and one private dataset that nobody but its owner sees.
+pub async fn gateway() -> Result<Gateway> {
+    let gateway = Gateway::demo().await?;
+    let body = json!({ "name": "demo.hidden", "schema": [{ "name": "id", "type": "bigint" }] });
+    gateway.client().post("/v1/datasets", &body).await?.expect(201)?;
+    let notes = json!({
+        "name": "demo.notes",
+        "visibility": "public",
+        "schema": [{ "name": "id", "type": "bigint" }, { "name": "note", "type": "string" }],
+    });
+    gateway.client().post("/v1/datasets", &notes).await?.expect(201)?;
+    let rows = [
+        json!({ "id": 1, "note": r#"{"kind":"call","minutes":12,"who":{"name":"Ada"},"tags":["a","b"]}"# }),
+        json!({ "id": 2, "note": r#"{"kind":"mail","minutes":null}"# }),
+        json!({ "id": 3, "note": "not json" }),
+        json!({ "id": 4, "note": null }),
+    ];
+    gateway.client().push("demo.notes", rows.map(|row| row.to_string()).join("\n")).await?.expect(200)?;
+    Ok(gateway)
+}
+
+/// Runs sessions on a gateway, without a token.
+pub fn runner(gateway: &Gateway) -> Runner<Session, impl sqllogictest::MakeConnection<Conn = Session> + use<>> {
+    let session = Session(gateway.client().anonymous());
+    let mut runner = Runner::new(move || {
+        let session = session.clone();
+        async move { Ok::<_, Failure>(session) }
+    });
+    runner.with_column_validator(sqllogictest::strict_column_validator);
+    runner
+}

@@ -1,0 +1,32 @@
+//! Every file of `cases/`, each as a test of its own.
+
+use std::collections::BTreeSet;
+
+use lakegate_e2e::Result;
+use lakegate_slt::{cases, gateway, runner};
+
+macro_rules! files {
+    ($($name:ident)*) => {
+        const FILES: &[&str] = &[$(stringify!($name)),*];
+        $(
+            #[tokio::test]
+            async fn $name() -> Result {
+                let gateway = gateway().await?;
+                let file = cases().join(concat!(stringify!($name), ".slt"));
+                Ok(runner(&gateway).run_file_async(file).await.map_err(|error| error.display(false).to_string())?)
+            }
+        )*
+    };
+}
+
+files! { aggregates errors explain expressions information_schema joins json select subqueries types windows }
+
+#[test]
+fn every_file_is_run() -> Result {
+    let mut there = BTreeSet::new();
+    for entry in std::fs::read_dir(cases())? {
+        there.extend(entry?.path().file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+    }
+    assert_eq!(there, FILES.iter().map(|name| (*name).to_owned()).collect());
+    Ok(())
+}
