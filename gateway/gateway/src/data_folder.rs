@@ -110,7 +110,7 @@ fn lock(folder: &Path) -> Result<File> {
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
             // What the holder wrote is a courtesy; without it the message is only less helpful.
-            let _ = file.by_ref().take(200).read_to_string(&mut holder);
+            let _ = (&file).take(200).read_to_string(&mut holder);
             return Err(Failure::usage(format!(
                 "{} is in use by another lakegate ({}); stop it, or choose another folder with --data-dir",
                 folder.display(),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lakegate_catalog::{ApiToken, Catalog};
-use lakegate_catalog_sql::SqlCatalog;
+use lakegate_catalog_sql::{SqlCatalog, SqlOptions};
 use lakegate_config::{ByteSize, Settings};
 use lakegate_lake::{Lake, LakeOptions};
 use lakegate_query::{Engine, EngineOptions};
@@ -139,7 +139,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
 
 async fn open_catalog(settings: &Settings) -> Result<Arc<dyn Catalog>> {
     let url = settings.database_url();
-    let opened = SqlCatalog::connect(&url, &lakegate_catalog_sql::Options::default()).await;
+    let opened = SqlCatalog::connect(&url, &SqlOptions::default()).await;
     match opened {
         Ok(catalog) => Ok(Arc::new(catalog)),
         // The URL may hold a password; the key's name is enough to find it.

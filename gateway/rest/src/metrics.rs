@@ -72,6 +72,7 @@ pub struct Metrics {
     queries_running: Gauge,
     queries_queued: Gauge,
     query_memory: Gauge,
+    query_spill: Gauge,
     process_memory: Gauge,
 }
 
@@ -97,6 +98,7 @@ impl Metrics {
             queries_running: Gauge::default(),
             queries_queued: Gauge::default(),
             query_memory: Gauge::default(),
+            query_spill: Gauge::default(),
             process_memory: Gauge::default(),
         };
         metrics.register();
@@ -118,6 +120,7 @@ impl Metrics {
         r.register("queries_running", "Queries running now", self.queries_running.clone());
         r.register("queries_queued", "Queries waiting for a place", self.queries_queued.clone());
         r.register("query_memory_bytes", "Memory reserved by running queries", self.query_memory.clone());
+        r.register("query_spill_bytes", "Disk that running queries have spilled to", self.query_spill.clone());
         r.register("process_memory_bytes", "Resident memory of the process", self.process_memory.clone());
     }
 
@@ -154,8 +157,9 @@ impl Metrics {
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.queries_running.set(gauge(usage.running));
         self.queries_queued.set(gauge(usage.queued));
-        self.query_memory.set(gauge(usage.memory));
-        self.process_memory.set(gauge(usage.process_memory));
+        self.query_memory.set(gauge(usage.memory_reserved));
+        self.query_spill.set(i64::try_from(usage.spilled).unwrap_or(i64::MAX));
+        self.process_memory.set(gauge(memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem)));
         self.pushes_running.set(gauge(self.max_pushes - self.pushes.available_permits()));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;

@@ -56,7 +56,6 @@ pub(crate) struct AnswerQuery {
 
 /// A JSON answer. The other formats are the rows alone.
 #[derive(Serialize, ToSchema)]
-#[expect(dead_code, reason = "describes what `answer` streams; never built as a whole")]
 pub(crate) struct Answer {
     query_id: String,
     schema: Vec<crate::datasets::ColumnDocument>,
