@@ -9,7 +9,7 @@ use crate::failure::{Failure, Result};
 
 /// Starts logging for the whole process.
 pub(crate) fn start(log: &Log) -> Result<()> {
-    let filter = EnvFilter::try_new(&log.level)
+    let filter = EnvFilter::try_new(directives(&log.level))
         .map_err(|e| Failure::usage(format!("log.level `{}` is not valid: {e}; use info or debug", log.level)))?;
     let text = match log.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
@@ -23,4 +23,9 @@ pub(crate) fn start(log: &Log) -> Result<()> {
         builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
     };
     started.map_err(|e| Failure::other(format!("logging cannot start: {e}")))
+}
+
+/// The parts that replay Delta logs tell their whole story at `info`; ours is enough unless asked.
+fn directives(level: &str) -> String {
+    if level.contains('=') { level.to_owned() } else { format!("{level},buoyant_kernel=warn,deltalake_core=warn") }
 }
