@@ -8,8 +8,8 @@ use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
 use lakegate_catalog::{
-    Access, Caller, Column, Dataset, DatasetKind, DatasetName, ErrorKind, GeometryColumn, MergeStrategy, Namespace,
-    NewDataset, Page, Role, Visibility,
+    Access, Caller, Column, Dataset, DatasetId, DatasetKind, DatasetName, ErrorKind, GeometryColumn, MergeStrategy,
+    Namespace, NewDataset, Page, PrincipalId, Role, Visibility,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -196,25 +196,36 @@ pub(crate) async fn create_dataset(
     let owner = allow_create(&app, &caller, &new.name).await?;
     // The table first: a dataset that is listed can always be read.
     app.lake.create(new.id, &new.schema).await?;
-    let id = new.id;
-    let created = app.catalog.create_dataset(new, owner).await;
-    if created.is_err()
-        && let Err(error) = app.lake.remove(id).await
-    {
-        tracing::warn!(dataset = %id, %error, "files of a dataset that was not created stay behind");
-    }
-    let dataset = created?;
+    let dataset = register(&app, new, owner).await?;
     let location = format!("/v1/datasets/{}/{}", dataset.name.namespace(), dataset.name.dataset());
     let document = describe(&app, dataset).await;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(document)))
 }
 
+/// Lists a dataset whose table exists. When the catalog refuses it, the table goes again; when the
+/// catalog did not answer, the dataset may be there, so its table stays.
+pub(crate) async fn register(app: &App, new: NewDataset, owner: PrincipalId) -> Result<Dataset> {
+    let id = new.id;
+    match app.catalog.create_dataset(new, owner).await {
+        Ok(dataset) => Ok(dataset),
+        Err(error) => {
+            if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Internal) {
+                abandon(app, id).await;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Removes the table of a dataset that did not come to be.
+pub(crate) async fn abandon(app: &App, id: DatasetId) {
+    if let Err(error) = app.lake.remove(id).await {
+        tracing::warn!(dataset = %id, %error, "files of a dataset that was not created stay behind");
+    }
+}
+
 /// Whether the caller may create this dataset; makes the namespace for an instance owner.
-pub(crate) async fn allow_create(
-    app: &App,
-    caller: &Identified,
-    name: &DatasetName,
-) -> Result<lakegate_catalog::PrincipalId> {
+pub(crate) async fn allow_create(app: &App, caller: &Identified, name: &DatasetName) -> Result<PrincipalId> {
     let principal = caller.principal()?;
     if app.catalog.role_on_namespace(principal.id, name.namespace()).await? < Some(Role::Owner) {
         let detail = format!("creating datasets needs the role owner on namespace `{}`", name.namespace());

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
@@ -18,9 +18,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::caller::Identified;
-use crate::datasets::{DatasetPath, allow_create};
+use crate::datasets::{DatasetPath, abandon, allow_create, register};
 use crate::extract::{Path, Query};
-use crate::intake::{Intake, Rows, first_half};
+use crate::intake::{Intake, Rows, first_half, linger};
 use crate::metrics::Outcome;
 use crate::problem::{Problem, ProblemDocument, Result};
 use crate::receipts::Receipt;
@@ -75,11 +75,11 @@ pub(crate) async fn ingest(
         Problem::new(ErrorKind::Overloaded, "too_many_pushes", "too many pushes are running; retry in a moment")
     })?;
     let push = Push { app: &app, caller: &caller, headers: &headers };
-    let done = tokio::time::timeout(app.limits.push_timeout, push.run(&path, &query, body)).await;
-    let done = done.unwrap_or_else(|_| {
-        let detail = format!("the push took longer than {:?}; send fewer rows at a time", app.limits.push_timeout);
-        Err(Problem::new(ErrorKind::Deadline, "push_deadline", detail))
-    });
+    let mut stream = body.into_data_stream();
+    let done = push.run(&path, &query, &mut stream).await;
+    if done.is_err() {
+        linger(&mut stream).await;
+    }
     match &done {
         Ok(stored) if stored.committed.duplicate => app.metrics.push_ended(Outcome::Duplicate, 0),
         Ok(stored) => app.metrics.push_ended(Outcome::Done, stored.committed.rows),
@@ -112,7 +112,7 @@ struct Push<'a> {
 }
 
 impl Push<'_> {
-    async fn run(&self, path: &DatasetPath, query: &IngestQuery, body: Body) -> Result<Stored> {
+    async fn run(&self, path: &DatasetPath, query: &IngestQuery, body: &mut BodyDataStream) -> Result<Stored> {
         let name = path.dataset_name()?;
         let access = Access::find(self.app.catalog.as_ref(), &self.caller.0, &name).await?;
         if let Some(access) = &access {
@@ -174,7 +174,7 @@ impl Push<'_> {
         &self,
         table: &Arc<Table>,
         key: Option<[u8; 16]>,
-        intake: Intake,
+        intake: Intake<'_>,
         sample: Vec<Bytes>,
     ) -> Result<Committed> {
         match table.begin(key).await? {
@@ -183,7 +183,7 @@ impl Push<'_> {
         }
     }
 
-    async fn write(&self, mut append: Append, mut intake: Intake, sample: Vec<Bytes>) -> Result<Committed> {
+    async fn write(&self, mut append: Append, mut intake: Intake<'_>, sample: Vec<Bytes>) -> Result<Committed> {
         let mut rows = Rows::new(intake.format(), append.schema(), &self.app.limits)?;
         for bytes in sample {
             feed(&mut rows, &bytes, &mut append).await?;
@@ -199,7 +199,7 @@ impl Push<'_> {
     }
 
     /// The key was used before: the same body is answered with what it did then.
-    async fn compare(&self, mut intake: Intake, record: &PushRecord) -> Result<Committed> {
+    async fn compare(&self, mut intake: Intake<'_>, record: &PushRecord) -> Result<Committed> {
         while intake.next().await?.is_some() {}
         self.app.metrics.push_received(intake.decoded());
         if intake.body_hash() != record.body {
@@ -210,30 +210,27 @@ impl Push<'_> {
 
     /// Creates the dataset from the push: nobody sees it before its first rows are committed, and a
     /// push that fails leaves no dataset.
-    async fn create(&self, name: &DatasetName, key: Option<[u8; 16]>, mut intake: Intake) -> Result<Stored> {
+    async fn create(&self, name: &DatasetName, key: Option<[u8; 16]>, mut intake: Intake<'_>) -> Result<Stored> {
         let owner = allow_create(self.app, self.caller, name).await?;
         let (columns, sample) = self.infer(&mut intake).await?;
         Column::check_all(&columns)?;
         let new = NewDataset::root(name.clone(), columns);
         let id = new.id;
         self.app.lake.create(id, &new.schema).await?;
-        let stored = async {
-            let table = self.app.lake.table(id).await?;
-            let committed = self.append(&table, key, intake, sample).await?;
-            self.app.catalog.create_dataset(new, owner).await?;
-            Ok(Stored { name: name.clone(), dataset: id, committed })
+        let pushed = async { self.append(&self.app.lake.table(id).await?, key, intake, sample).await };
+        let committed = match pushed.await {
+            Ok(committed) => committed,
+            Err(problem) => {
+                abandon(self.app, id).await;
+                return Err(problem);
+            }
         };
-        let stored: Result<Stored> = stored.await;
-        if stored.is_err()
-            && let Err(error) = self.app.lake.remove(id).await
-        {
-            tracing::warn!(dataset = %id, %error, "files of a dataset that was not created stay behind");
-        }
-        stored
+        register(self.app, new, owner).await?;
+        Ok(Stored { name: name.clone(), dataset: id, committed })
     }
 
     /// The columns of a body, and the part of it that was read to know them.
-    async fn infer(&self, intake: &mut Intake) -> Result<(Vec<Column>, Vec<Bytes>)> {
+    async fn infer(&self, intake: &mut Intake<'_>) -> Result<(Vec<Column>, Vec<Bytes>)> {
         let limits = BodyLimits { max_row_bytes: self.app.limits.max_row, ..BodyLimits::default() };
         let mut inferrer = Inferrer::new(intake.format(), limits)?;
         let mut sample = Vec::new();

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use axum::body::{Body, BodyDataStream, Bytes};
+use axum::body::{BodyDataStream, Bytes};
 use axum::http::{HeaderMap, header};
 use futures::StreamExt as _;
 use lakegate_catalog::ErrorKind;
@@ -18,22 +20,30 @@ use crate::problem::{Problem, Result};
 const COMPRESSED_STEP: usize = 4 << 10;
 
 /// The decoded bytes of a request body, piece by piece.
-pub(crate) struct Intake {
-    stream: BodyDataStream,
+pub(crate) struct Intake<'a> {
+    stream: &'a mut BodyDataStream,
     gunzip: Option<Gunzip>,
     format: Format,
     hash: Sha256,
     decoded: u64,
     max: u64,
     idle: Duration,
+    /// When the whole body must be here.
+    deadline: Instant,
+    allowed: Duration,
     /// Received and not yet unpacked.
     waiting: Bytes,
     ended: bool,
 }
 
-impl Intake {
+impl<'a> Intake<'a> {
     /// Reads what the headers say of the body. Errors: 415 for an encoding that is not done here.
-    pub(crate) fn new(headers: &HeaderMap, format: Format, body: Body, limits: &Limits) -> Result<Self> {
+    pub(crate) fn new(
+        headers: &HeaderMap,
+        format: Format,
+        stream: &'a mut BodyDataStream,
+        limits: &Limits,
+    ) -> Result<Self> {
         let gunzip = match content_encoding(headers)? {
             true => Some(Gunzip::new(limits.max_body)),
             false => None,
@@ -43,13 +53,15 @@ impl Intake {
         hash.update(format.name());
         hash.update([0]);
         Ok(Self {
-            stream: body.into_data_stream(),
+            stream,
             gunzip,
             format,
             hash,
             decoded: 0,
             max: limits.max_body,
             idle: limits.idle_timeout,
+            deadline: Instant::now() + limits.push_timeout,
+            allowed: limits.push_timeout,
             waiting: Bytes::new(),
             ended: false,
         })
@@ -79,11 +91,9 @@ impl Intake {
         if self.ended {
             return Ok(false);
         }
-        match tokio::time::timeout(self.idle, self.stream.next()).await {
-            Err(_) => {
-                let detail = format!("no bytes came for {:?}; send the body without long pauses", self.idle);
-                Err(Problem::new(ErrorKind::Deadline, "body_timeout", detail))
-            }
+        let until = self.deadline.min(Instant::now() + self.idle);
+        match tokio::time::timeout_at(until, self.stream.next()).await {
+            Err(_) => Err(self.late()),
             Ok(Some(Ok(bytes))) => {
                 self.waiting = bytes;
                 Ok(true)
@@ -99,6 +109,15 @@ impl Intake {
                 Ok(false)
             }
         }
+    }
+
+    fn late(&self) -> Problem {
+        if Instant::now() >= self.deadline {
+            let detail = format!("the body took longer than {:?}; send fewer rows at a time", self.allowed);
+            return Problem::new(ErrorKind::Deadline, "push_deadline", detail);
+        }
+        let detail = format!("no bytes came for {:?}; send the body without long pauses", self.idle);
+        Problem::new(ErrorKind::Deadline, "body_timeout", detail)
     }
 
     fn decode(&mut self, piece: Bytes) -> Result<Bytes> {
@@ -180,4 +199,22 @@ impl Rows {
     pub(crate) fn finish(&mut self) -> Result<Option<RecordBatch>> {
         Ok(self.reader.finish()?)
     }
+}
+
+/// Reads on for a moment after a push was refused, so that a client that is still sending gets to read
+/// the answer instead of a broken connection.
+pub(crate) async fn linger(stream: &mut BodyDataStream) {
+    const AT_MOST: usize = 8 << 20;
+    const NO_LONGER_THAN: Duration = Duration::from_secs(2);
+    let discard = async {
+        let mut seen = 0;
+        while let Some(Ok(bytes)) = stream.next().await {
+            seen += bytes.len();
+            if seen > AT_MOST {
+                break;
+            }
+        }
+    };
+    // Out of time or not, the answer goes out now.
+    let _ = tokio::time::timeout(NO_LONGER_THAN, discard).await;
 }
