@@ -13,7 +13,6 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// The settings in effect for this command line.
 pub(crate) fn load(cli: &Cli) -> Result<Settings> {
-    #[expect(clippy::disallowed_methods, reason = "the one place that collects the environment for lakegate-config")]
     let env: Vec<_> = std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
         .collect();

@@ -77,6 +77,7 @@ fn render(problem: &Problem, response: Response, id: &str) -> Response {
 }
 
 /// A handler that panicked: the client gets a problem like any other, the log what happened.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over by value")]
 pub(crate) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     let mut problem =
