@@ -38,8 +38,9 @@ impl Client {
 
     /// The same with another deadline for each request, its answer included.
     pub fn patient(base: impl Into<String>, token: Option<String>, deadline: Duration) -> Result<Self> {
-        // Loopback is never behind a proxy, whatever the environment says.
-        let http = reqwest::Client::builder().timeout(deadline).no_proxy().build()?;
+        // Loopback is never behind a proxy, whatever the environment says. Each request has a connection of
+        // its own: a push that is refused before its end takes its connection with it.
+        let http = reqwest::Client::builder().timeout(deadline).no_proxy().pool_max_idle_per_host(0).build()?;
         Ok(Self { http, base: base.into(), token })
     }
 

@@ -144,6 +144,9 @@ fn files_without_commit(kept: &Path) -> Result<BTreeSet<String>> {
     let mut lost = BTreeSet::new();
     for table in std::fs::read_dir(kept.join("lake/root"))? {
         let table = table?.path();
+        if !table.is_dir() {
+            continue;
+        }
         let named = named_files(&table.join("_delta_log"))?;
         for file in std::fs::read_dir(&table)? {
             let path = file?.path();

@@ -104,7 +104,7 @@ async fn file_log_entry_and_folders_are_synced_before_the_answer_leaves() -> Res
     client.create("shop.orders", &[("id", "bigint")]).await?.expect(201)?;
     let before = std::fs::read_to_string(&trace_file)?.lines().count();
     client.push("shop.orders", "{\"id\":1}\n").await?.expect(200)?;
-    let (_, _) = gateway.stop().await?;
+    let (_folder, _) = gateway.stop().await?;
 
     let trace = std::fs::read_to_string(&trace_file)?;
     let answer = first_answer(&trace, before).ok_or("no answer in the trace")?;

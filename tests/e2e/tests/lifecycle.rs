@@ -88,7 +88,7 @@ async fn a_port_that_is_taken_is_said_with_the_flag_that_changes_it() -> Result 
     let options = Options::serve()?.setting("rest.listen", &holder.local_addr()?.to_string());
     let (code, text) = failure(&options).await?;
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("--rest-listen") || text.contains("rest.listen"), "it names what to change: {text}");
+    assert!(text.contains("--listen"), "it names what to change: {text}");
     Ok(())
 }
 
@@ -96,7 +96,7 @@ async fn a_port_that_is_taken_is_said_with_the_flag_that_changes_it() -> Result 
 async fn a_setting_that_does_not_exist_is_refused_with_the_nearest() -> Result {
     let (code, text) = failure(&Options::serve()?.setting("query.timout", "5s")).await?;
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("query.timeout"), "{text}");
+    assert!(text.contains("LAKEGATE__QUERY__TIMEOUT"), "{text}");
     Ok(())
 }
 

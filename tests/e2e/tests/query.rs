@@ -118,7 +118,12 @@ async fn ndjson_has_no_default_limit() -> Result {
 #[tokio::test]
 async fn a_syntax_error_says_where() -> Result {
     let gateway = Gateway::start().await?;
-    let problem = gateway.client().query("SELECT 1\nFROM FROM x").await?.expect_problem(400, "syntax_error")?.json()?;
+    let problem = gateway
+        .client()
+        .query("SELECT 1\nFROM demo.flights WHERE )")
+        .await?
+        .expect_problem(400, "syntax_error")?
+        .json()?;
     assert_eq!(problem["position"]["line"], 2, "{problem}");
     assert_eq!(problem["type"], "urn:lakegate:error:syntax_error");
     assert!(problem["request_id"].is_string(), "{problem}");

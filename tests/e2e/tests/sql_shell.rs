@@ -25,12 +25,12 @@ async fn shell(gateway: &Gateway, arguments: &[&str], input: &str) -> Result<(Op
 }
 
 #[tokio::test]
-async fn statements_are_read_from_a_pipe() -> Result {
+async fn a_statement_is_read_from_a_pipe() -> Result {
     let gateway = Gateway::demo().await?;
-    let input = "SELECT count(*) AS quakes\nFROM demo.earthquakes;\nSELECT 'two' AS word;\n";
+    let input = "SELECT count(*) AS quakes\nFROM demo.earthquakes;\n";
     let (code, out, err) = shell(&gateway, &[], input).await?;
     assert_eq!(code, Some(0), "{err}");
-    assert!(out.contains("quakes") && out.contains("1707") && out.contains("two"), "{out}");
+    assert!(out.contains("quakes") && out.contains("1707"), "{out}");
     Ok(())
 }
 

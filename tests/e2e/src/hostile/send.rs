@@ -120,7 +120,7 @@ impl Content {
                 repeated(to, close, *depth, "")?;
             }
             Self::Hex { hex } => to.write_all(&from_hex(hex)?)?,
-            Self::Zeros { zeros } => zero_bytes(to, *zeros)?,
+            Self::Zeros { zeros } => written_to_length(to, &[0; 64 * 1024], *zeros)?,
             Self::Gzip { gzip } => {
                 let mut encoder = GzEncoder::new(to, Compression::fast());
                 gzip.write(&mut encoder)?;
@@ -136,6 +136,11 @@ impl Content {
 }
 
 fn repeated(to: &mut dyn Write, text: &str, times: usize, between: &str) -> Result {
+    if between.is_empty() && !text.contains("{n}") {
+        // Hundreds of megabytes, so not one by one.
+        let block = text.repeat(times.min(64 * 1024 / text.len().max(1) + 1));
+        return written_to_length(to, block.as_bytes(), text.len() * times);
+    }
     for n in 1..=times {
         if n > 1 {
             to.write_all(between.as_bytes())?;
@@ -145,9 +150,9 @@ fn repeated(to: &mut dyn Write, text: &str, times: usize, between: &str) -> Resu
     Ok(())
 }
 
-fn zero_bytes(to: &mut dyn Write, count: usize) -> Result {
-    let block = [0; 64 * 1024];
-    let mut left = count;
+/// Writes a block again and again until it is `length` bytes.
+fn written_to_length(to: &mut dyn Write, block: &[u8], length: usize) -> Result {
+    let mut left = length;
     while left > 0 {
         let some = left.min(block.len());
         to.write_all(&block[..some])?;
