@@ -4,7 +4,8 @@
 //! come, or `query error` and a pattern that the error must match; errors read `code: detail`.
 //!
 //! Columns are `I` (integers), `R` (real, double, decimal), `T` (string), `B` (boolean) and `?` (all
-//! others). Values are as in JSON answers; NULL is `NULL`, empty text is `(empty)`.
+//! others). Values are as in JSON answers; NULL is `NULL`, empty text is `(empty)`, and a line break at the
+//! end of a text (plans have one) is dropped.
 
 use std::path::{Path, PathBuf};
 
@@ -98,7 +99,7 @@ fn written(value: &Value) -> String {
     match value {
         Value::Null => "NULL".to_owned(),
         Value::String(text) if text.is_empty() => "(empty)".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => text.trim_end_matches('\n').to_owned(),
         other => other.to_string(),
     }
 }
