@@ -4,8 +4,8 @@
 //! come, or `query error` and a pattern that the error must match; errors read `code: detail`.
 //!
 //! Columns are `I` (integers), `R` (real, double, decimal), `T` (string), `B` (boolean) and `?` (all
-//! others). Values are as in JSON answers; NULL is `NULL`, empty text is `(empty)`, and a line break at the
-//! end of a text (plans have one) is dropped.
+//! others). Values are as in JSON answers; NULL is `NULL`, empty text is `(empty)`, a line break in a text
+//! is `\n`.
 
 use std::path::{Path, PathBuf};
 
@@ -99,7 +99,7 @@ fn written(value: &Value) -> String {
     match value {
         Value::Null => "NULL".to_owned(),
         Value::String(text) if text.is_empty() => "(empty)".to_owned(),
-        Value::String(text) => text.trim_end_matches('\n').to_owned(),
+        Value::String(text) => text.replace('\n', "\\n"),
         other => other.to_string(),
     }
 }
