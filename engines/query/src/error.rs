@@ -85,9 +85,9 @@ pub enum QueryError {
     /// A value does not fit the type it is cast to.
     #[error("a value could not be cast: {0}; use try_cast to get NULL instead")]
     Cast(String),
-    /// A function would make a value, or a batch of values, past the bound.
+    /// A function would make a value, or a batch of values, past the bound, or take as many steps.
     #[error(
-        "{function} would make {bytes} bytes, more than the {limit} allowed {scope}; make smaller values or fewer rows"
+        "{function} would take {bytes} bytes, more than the {limit} allowed {scope}; make smaller values or fewer rows"
     )]
     ValueTooLarge {
         /// The function.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::Result as DataFusionResult;
+use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
@@ -48,6 +48,11 @@ const BIG_VALUE_ROWS: usize = 1024;
 /// Plans the statement.
 pub(crate) fn plan(statement: Statement, planning: Planning) -> DataFusionResult<Planned> {
     let Planning { relations, runtime, threads, fetch, token, handle } = planning;
+    let widths = relations.iter().map(|opened| {
+        let columns = opened.provider.schema().fields().len() as u64;
+        (format!("{}.{}", opened.schema, opened.table), columns)
+    });
+    statement.check_width(&widths.collect()).map_err(|e| DataFusionError::External(Box::new(e)))?;
     let state = session(relations, runtime, threads, BATCH_ROWS)?;
     handle.block_on(async {
         let ast = DataFusionStatement::Statement(Box::new(Ast::Query(statement.query)));

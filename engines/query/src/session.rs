@@ -48,6 +48,8 @@ pub(crate) fn session(
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
         .build();
     datafusion_functions_json::register_all(&mut state)?;
+    // The time that now() answers.
+    state.mark_start_execution();
     Ok(state)
 }
 

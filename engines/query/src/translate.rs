@@ -4,6 +4,9 @@ use std::error::Error as StdError;
 
 use arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, SchemaError};
+use datafusion::object_store;
+use datafusion::parquet::errors::ParquetError;
+use lakegate_lake::LakeError;
 
 use crate::error::QueryError;
 use crate::functions::ValueTooLarge;
@@ -84,11 +87,25 @@ fn external(error: &(dyn StdError + Send + Sync + 'static), budgets: Budgets) ->
     if let Some(ValueTooLarge { function, bytes, limit, scope }) = error.downcast_ref() {
         return QueryError::ValueTooLarge { function: function.clone(), bytes: *bytes, limit: *limit, scope };
     }
+    if let Some(QueryError::TooComplex { what, limit }) = error.downcast_ref() {
+        return QueryError::TooComplex { what, limit: *limit };
+    }
     if let Some(crate::alive::Stopped) = error.downcast_ref() {
         return QueryError::Cancelled;
     }
-    // What remains comes from storage: the lake's errors, Parquet, object stores.
-    storage(&error)
+    if comes_from_storage(error) {
+        return storage(&error);
+    }
+    // What remains is what functions say about their arguments, such as a bad regular expression.
+    QueryError::Evaluation(clean(&error.to_string()))
+}
+
+fn comes_from_storage(error: &(dyn StdError + 'static)) -> bool {
+    let here = error.is::<LakeError>()
+        || error.is::<object_store::Error>()
+        || error.is::<ParquetError>()
+        || error.is::<std::io::Error>();
+    here || error.source().is_some_and(comes_from_storage)
 }
 
 /// DataFusion's texts may carry a backtrace and several lines.

@@ -20,7 +20,7 @@ pub(crate) fn start(queries: &Arc<Queries>, process_memory: usize) -> Result<()>
     let mut watchdog = Watchdog { queries: Arc::downgrade(queries), limit: process_memory, patient_until: None };
     let spawned = thread::Builder::new().name("query-watchdog".to_owned()).spawn(move || {
         while watchdog.look(Instant::now(), resident()) {
-            thread::sleep(PERIOD);
+            thread::park_timeout(PERIOD);
         }
     });
     spawned.map(drop).map_err(|e| QueryError::internal("the watchdog cannot start", e))

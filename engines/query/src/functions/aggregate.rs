@@ -85,6 +85,14 @@ impl AggregateUDFImpl for Bounded {
         self.inner.order_sensitivity()
     }
 
+    fn with_beneficial_ordering(self: Arc<Self>, beneficial: bool) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
+        let inner = Arc::clone(self.inner.inner()).with_beneficial_ordering(beneficial)?;
+        Ok(inner.map(|inner| {
+            let inner = Arc::new(AggregateUDF::new_from_shared_impl(inner));
+            Arc::new(Self { inner }) as Arc<dyn AggregateUDFImpl>
+        }))
+    }
+
     /// Not offered: the reverse would be without its bound.
     fn reverse_expr(&self) -> ReversedUDAF {
         ReversedUDAF::NotSupported

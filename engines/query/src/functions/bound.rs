@@ -31,7 +31,8 @@ fn bounded_expr(expr: Expr) -> Result<Transformed<Expr>> {
             None => Transformed::no(Expr::ScalarFunction(call)),
         },
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => {
-            Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&CONCAT), vec![*left, *right])))
+            let parts = [*left, *right].into_iter().flat_map(parts).collect();
+            Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&CONCAT), parts)))
         }
         Expr::AggregateFunction(mut call) => match aggregate::bounded(&call.func) {
             Some(func) => {
@@ -55,6 +56,14 @@ fn bounded_expr(expr: Expr) -> Result<Transformed<Expr>> {
         }
         other => Transformed::no(other),
     })
+}
+
+/// The parts of what is a chain already.
+fn parts(expr: Expr) -> Vec<Expr> {
+    match expr {
+        Expr::ScalarFunction(call) if call.func.inner().is::<Concat>() => call.args,
+        other => vec![other],
+    }
 }
 
 /// The size of the plan's largest constant: a constant becomes a column of as many copies as a

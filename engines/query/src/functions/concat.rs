@@ -1,15 +1,20 @@
-//! `a || b` on text and bytes as a function, so that it has a bound: DataFusion evaluates the
-//! operator itself, where nothing can be put around it.
+//! `a || b || c` on text and bytes as one function, so that it has a bound: DataFusion evaluates
+//! the operator itself, where nothing can be put around it. One function for a whole chain, because
+//! the planner takes time in the cube of the depth of nested calls.
 
-use arrow::compute::kernels::concat_elements::concat_elements_dyn;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray};
+use arrow::compute::kernels::concat_elements::{concat_elements_dyn, concat_elements_utf8_many};
 use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
 use super::Rule;
 use super::size;
 
-/// NULL when either side is, unlike `concat`.
+/// NULL when any part is, unlike `concat`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Concat {
     signature: Signature,
@@ -36,16 +41,26 @@ fn value_type(ty: &DataType) -> &DataType {
     }
 }
 
-/// Both sides as one type: bytes when both are bytes, text when one of them is text.
-fn common_type(left: &DataType, right: &DataType) -> Option<DataType> {
-    let (left, right) = (value_type(left), value_type(right));
-    let either = |test: fn(&DataType) -> bool| test(left) || test(right);
-    let fits = |ty: &DataType| ty.is_primitive() || ty.is_null() || *ty == DataType::Boolean;
-    if (is_bytes(left) || left.is_null()) && (is_bytes(right) || right.is_null()) && either(is_bytes) {
+/// All parts as one type: bytes when all are bytes, text when one of them is text.
+fn common_type(types: &[DataType]) -> Option<DataType> {
+    let types: Vec<&DataType> = types.iter().map(value_type).collect();
+    let becomes_text = |ty: &DataType| is_text(ty) || ty.is_primitive() || ty.is_null() || *ty == DataType::Boolean;
+    if types.iter().any(|ty| is_bytes(ty)) && types.iter().all(|ty| is_bytes(ty) || ty.is_null()) {
         return Some(DataType::Binary);
     }
-    let text = either(is_text) && (is_text(left) || fits(left)) && (is_text(right) || fits(right));
-    (text || (left.is_null() && right.is_null())).then_some(DataType::Utf8)
+    let some_text = types.iter().any(|ty| is_text(ty)) || types.iter().all(|ty| ty.is_null());
+    (some_text && types.iter().all(|ty| becomes_text(ty))).then_some(DataType::Utf8)
+}
+
+fn join(parts: &[ArrayRef]) -> Result<ArrayRef, ArrowError> {
+    if parts.iter().all(|part| *part.data_type() == DataType::Utf8) {
+        let parts: Vec<_> = parts.iter().map(AsArray::as_string::<i32>).collect();
+        return Ok(Arc::new(concat_elements_utf8_many(&parts)?));
+    }
+    let Some((first, rest)) = parts.split_first() else {
+        return Err(ArrowError::InvalidArgumentError("|| takes two arguments".to_owned()));
+    };
+    rest.iter().try_fold(Arc::clone(first), |joined, part| concat_elements_dyn(&joined, part))
 }
 
 impl ScalarUDFImpl for Concat {
@@ -64,12 +79,12 @@ impl ScalarUDFImpl for Concat {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match types {
-            [left, right] => match common_type(left, right) {
-                Some(ty) => Ok(vec![ty.clone(), ty]),
-                None => plan_err!("{left} || {right} is not defined: cast one side to string"),
-            },
-            _ => plan_err!("|| takes two arguments"),
+        match common_type(types) {
+            Some(ty) => Ok(vec![ty; types.len()]),
+            None => {
+                let types: Vec<String> = types.iter().map(ToString::to_string).collect();
+                plan_err!("{} is not defined: cast the parts to string", types.join(" || "))
+            }
         }
     }
 
@@ -81,9 +96,8 @@ impl ScalarUDFImpl for Concat {
         size::check(self.name(), Rule::Sum, &args.args, args.number_rows)?;
         let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
-        let [left, right] = args.args.as_slice() else { return plan_err!("|| takes two arguments") };
-        let (left, right) = (left.to_array(rows)?, right.to_array(rows)?);
-        let joined = concat_elements_dyn(&left, &right)?;
+        let parts = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
+        let joined = join(&parts)?;
         if constant {
             return Ok(ColumnarValue::Scalar(datafusion::scalar::ScalarValue::try_from_array(&joined, 0)?));
         }

@@ -27,7 +27,7 @@ pub(crate) const MAX_BATCH: u64 = 64 * 1024 * 1024;
 
 /// A function refused to make something big.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{function} would make {bytes} bytes, more than the {limit} allowed {scope}")]
+#[error("{function} would take {bytes} bytes, more than the {limit} allowed {scope}")]
 pub(crate) struct ValueTooLarge {
     pub(crate) function: String,
     pub(crate) bytes: u64,

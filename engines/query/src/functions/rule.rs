@@ -22,6 +22,8 @@ pub(crate) enum Rule {
     Series,
     /// The last argument once per element of the first: `array_replace`, `array_to_string`.
     PerElement,
+    /// Takes time in the product of the lengths of two arguments: `levenshtein`, `array_has_any`.
+    Product,
 }
 
 /// The rule for a function; `None` when it cannot make much from little.
@@ -30,6 +32,7 @@ pub(crate) fn rule(name: &str) -> Option<Rule> {
         "repeat" | "array_repeat" => Rule::Times,
         "lpad" | "rpad" => Rule::Pad,
         "replace" | "regexp_replace" | "translate" | "overlay" => Rule::Replace,
+        "levenshtein" | "array_has_all" | "array_has_any" => Rule::Product,
         "array_resize" => Rule::Resize,
         "range" | "generate_series" => Rule::Series,
         "array_replace" | "array_replace_n" | "array_replace_all" | "array_to_string" => Rule::PerElement,

@@ -40,6 +40,10 @@ fn bytes_of(rule: Rule, args: &[Arg], row: usize) -> u64 {
         Rule::Pad => count(1).saturating_mul(widest_char(args.get(2), row)).max(bytes(0)),
         Rule::Replace => replaced(args, row),
         Rule::Resize => count(1).saturating_mul(bytes(2).max(8)),
+        Rule::Product => {
+            let length = |i: usize| args.get(i).map_or(0, |arg| arg.elements(row).max(arg.bytes(row) / 8));
+            length(0).saturating_mul(length(1))
+        }
         Rule::Series => series(args, row).saturating_mul(8),
         Rule::PerElement => {
             let elements = args.first().map_or(0, |arg| arg.elements(row));

@@ -30,6 +30,9 @@ pub(crate) enum Relation {
 /// Table functions that make rows; each is bounded by the batch, the pool and the deadline.
 const TABLE_FUNCTIONS: &[&str] = &["generate_series", "range"];
 
+/// Grouping sets of one GROUP BY: each makes another copy of every row.
+const MAX_GROUPING_SETS: usize = 64;
+
 type Flow = ControlFlow<QueryError>;
 
 /// Refuses what is not on the list; answers the relations, sorted, each once.
@@ -320,7 +323,26 @@ fn select(node: &Select) -> Result<()> {
 
 fn check_group_by(group_by: &GroupByExpr) -> Result<()> {
     let (GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers)) = group_by;
-    refuse("a modifier after GROUP BY; write ROLLUP(a, b), CUBE(a, b) or GROUPING SETS", !modifiers.is_empty())
+    refuse("a modifier after GROUP BY; write ROLLUP(a, b), CUBE(a, b) or GROUPING SETS", !modifiers.is_empty())?;
+    let GroupByExpr::Expressions(exprs, _) = group_by else { return Ok(()) };
+    let sets = exprs.iter().map(grouping_sets).fold(1, usize::saturating_mul);
+    if sets > MAX_GROUPING_SETS {
+        return Err(QueryError::TooComplex { what: "grouping sets", limit: MAX_GROUPING_SETS });
+    }
+    Ok(())
+}
+
+/// How many sets an element of GROUP BY multiplies the others by; a CUBE doubles with each column.
+fn grouping_sets(expr: &Expr) -> usize {
+    match expr {
+        Expr::Cube(columns) => u32::try_from(columns.len()).map_or(usize::MAX, |n| 2_usize.saturating_pow(n)),
+        Expr::Rollup(columns) => columns.len() + 1,
+        Expr::GroupingSets(sets) => {
+            let nested = sets.iter().flatten().map(grouping_sets).fold(1, usize::saturating_mul);
+            nested.saturating_mul(sets.len())
+        }
+        _ => 1,
+    }
 }
 
 fn select_item(item: &SelectItem) -> Result<()> {

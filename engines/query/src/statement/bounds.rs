@@ -18,7 +18,9 @@ pub(super) const MAX_TOKENS: usize = 20_000;
 pub(super) const MAX_DEPTH: usize = 40;
 /// Binary operators in the whole statement, AND and OR among them: a chain of them is a tree as
 /// deep as it is long.
-pub(super) const MAX_OPERATORS: usize = 600;
+pub(super) const MAX_OPERATORS: usize = 300;
+/// Window functions.
+pub(super) const MAX_WINDOWS: usize = 100;
 /// Prefix operators in a row.
 pub(super) const MAX_PREFIXES: usize = 16;
 
@@ -35,6 +37,7 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
         over("words and signs", seen.tokens, MAX_TOKENS)?;
         over("levels of nesting", seen.depth, MAX_DEPTH)?;
         over("operators", seen.operators, MAX_OPERATORS)?;
+        over("window functions", seen.windows, MAX_WINDOWS)?;
         over("prefix operators in a row", seen.prefixes, MAX_PREFIXES)?;
     }
     Ok(())
@@ -49,6 +52,7 @@ struct Counts {
     tokens: usize,
     depth: usize,
     operators: usize,
+    windows: usize,
     prefixes: usize,
 }
 
@@ -65,6 +69,7 @@ impl Counts {
             Token::RParen | Token::RBracket | Token::RBrace => self.depth = self.depth.saturating_sub(1),
             Token::Word(word) if word.quote_style.is_none() => match word.keyword {
                 Keyword::CASE => self.depth += 1,
+                Keyword::OVER => self.windows += 1,
                 Keyword::END => self.depth = self.depth.saturating_sub(1),
                 _ => {}
             },

@@ -10,6 +10,8 @@ mod outputs;
 mod params;
 mod weight;
 
+use std::collections::HashMap;
+
 use sqlparser::ast::{Query, Statement as Ast};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserError};
@@ -44,9 +46,15 @@ impl Statement {
         let (mut query, explain) = split_explain(parse_one(tokens)?)?;
         params::substitute(&mut query, params)?;
         let relations = allow::check(&query)?;
-        weight::check(&query)?;
+        weight::check(&query, &HashMap::new())?;
         outputs::name_apart(&mut query);
         Ok(Self { query, explain, relations })
+    }
+
+    /// Checks again, now that the datasets are open and it is known how wide they are: `widths` has
+    /// their columns by `namespace.dataset`.
+    pub(crate) fn check_width(&self, widths: &HashMap<String, u64>) -> Result<()> {
+        weight::check(&self.query, widths)
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr};
 
+use super::allow::folded;
+
 /// Gives the second of two equal output names of the outermost SELECT the suffix `_2`, and so on.
 pub(super) fn name_apart(query: &mut Query) {
     let SetExpr::Select(select) = query.body.as_mut() else { return };
@@ -20,26 +22,18 @@ pub(super) fn name_apart(query: &mut Query) {
 
 fn name_of(item: &SelectItem) -> Option<String> {
     match item {
-        // Only what is written the same twice clashes: `a.id, b.id` is told apart by its relation.
+        SelectItem::UnnamedExpr(Expr::Identifier(ident)) => Some(folded(ident)),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(folded),
         SelectItem::UnnamedExpr(expr) => Some(expr.to_string().to_lowercase()),
-        SelectItem::ExprWithAlias { alias, .. } => Some(super::allow::folded(alias)),
+        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
         _ => None,
     }
 }
 
 fn rename(item: &mut SelectItem, name: String) {
-    match item {
-        SelectItem::ExprWithAlias { alias, .. } => *alias = Ident::with_quote('"', name),
-        SelectItem::UnnamedExpr(expr) => {
-            let expr = expr.clone();
-            let last = match &expr {
-                Expr::CompoundIdentifier(parts) => parts.last().map(super::allow::folded),
-                _ => None,
-            };
-            let suffix = name.rsplit_once('_').map_or("2", |(_, n)| n).to_owned();
-            let alias = last.map_or(name, |last| format!("{last}_{suffix}"));
-            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) };
-        }
-        _ => {}
-    }
+    let expr = match item {
+        SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) => expr.clone(),
+        _ => return,
+    };
+    *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
 }

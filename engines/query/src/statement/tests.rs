@@ -139,7 +139,7 @@ fn names_that_are_no_datasets_get_their_own_answers() {
 
 #[test]
 fn syntax_errors_say_where() {
-    let error = parse("SELECT a\nFROM a.b WHERE WHERE").expect_err("wrong");
+    let error = parse("SELECT a\nFROM a.b WHERE )").expect_err("wrong");
     assert_eq!(error.code(), "syntax_error");
     assert_eq!(error.position().map(|p| p.line), Some(2), "{error}");
     for sql in ["SELECT 'open", "SELECT (1", "SELECT", "FROM", "SELEC 1", "\"", "$$"] {

@@ -12,8 +12,8 @@ use std::sync::LazyLock;
 
 use datafusion::functions_aggregate::all_default_aggregate_functions;
 use sqlparser::ast::{
-    Expr, Function, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
-    Visit, Visitor,
+    Expr, Function, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, TableFactor,
+    TableWithJoins, Visit, Visitor,
 };
 
 use super::allow::folded;
@@ -21,14 +21,19 @@ use crate::error::{QueryError, Result};
 
 /// Relations of the whole statement, each CTE counted in every place that names it.
 const MAX_RELATIONS: u64 = 100;
+/// Queries on top of each other: subqueries in subqueries, each WITH query on the ones it names.
+const MAX_LEVELS: u64 = 40;
 /// Terms of one expression after substitution.
 const MAX_TERMS: u64 = 2_000;
+/// Columns of all steps together: a join of two relations of ten columns has twenty.
+const MAX_COLUMNS: u64 = 12_000;
 /// Terms of the whole statement after substitution.
 const MAX_TOTAL: u64 = 60_000;
 
-/// Checks a whole query.
-pub(super) fn check(query: &Query) -> Result<()> {
-    let all = Walk { ctes: HashMap::new() }.query(query)?;
+/// Checks a whole query. `widths` has the columns of each dataset by `namespace.dataset`; one that
+/// is not there counts as one column.
+pub(super) fn check(query: &Query, widths: &HashMap<String, u64>) -> Result<()> {
+    let all = Walk { ctes: HashMap::new(), widths }.query(query)?;
     all.check()
 }
 
@@ -40,12 +45,17 @@ struct Size {
     /// Terms behind a column that is not in `columns`.
     other: u64,
     relations: u64,
+    levels: u64,
     total: u64,
+    /// Columns of the relation itself.
+    width: u64,
+    /// Columns of all steps that make it.
+    widths: u64,
 }
 
 impl Size {
-    fn leaf() -> Self {
-        Self { columns: HashMap::new(), other: 1, relations: 1, total: 1 }
+    fn leaf(width: u64) -> Self {
+        Self { columns: HashMap::new(), other: 1, relations: 1, levels: 0, total: 1, width, widths: width }
     }
 
     fn column(&self, name: &str) -> u64 {
@@ -58,7 +68,9 @@ impl Size {
 
     fn add(&mut self, other: &Self) {
         self.relations = self.relations.saturating_add(other.relations);
+        self.levels = self.levels.max(other.levels);
         self.total = self.total.saturating_add(other.total);
+        self.widths = self.widths.saturating_add(other.widths);
     }
 
     fn check(&self) -> Result<()> {
@@ -67,17 +79,24 @@ impl Size {
             if count > limit { Err(QueryError::TooComplex { what, limit: limit_shown }) } else { Ok(()) }
         };
         over("relations, with each WITH query counted wherever it is named", self.relations, MAX_RELATIONS)?;
+        over(
+            "columns over all joins and queries; name the columns that are needed instead of *",
+            self.widths,
+            MAX_COLUMNS,
+        )?;
+        over("queries on top of each other", self.levels, MAX_LEVELS)?;
         over("terms in one expression, with each column's definition in its place", self.heaviest(), MAX_TERMS)?;
         over("terms, with each column's definition in its place", self.total, MAX_TOTAL)
     }
 }
 
 #[derive(Clone)]
-struct Walk {
+struct Walk<'a> {
     ctes: HashMap<String, Rc<Size>>,
+    widths: &'a HashMap<String, u64>,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn query(&self, query: &Query) -> Result<Size> {
         let mut inner = self.clone();
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
@@ -90,6 +109,7 @@ impl Walk {
         let limit = inner.terms(&outputs, &query.limit_clause)?;
         size.add(&ends.extra());
         size.add(&limit.extra());
+        size.levels += 1;
         size.check()?;
         Ok(size)
     }
@@ -109,7 +129,7 @@ impl Walk {
             }
             other => {
                 let terms = self.terms(&[], other)?;
-                let mut size = Size::leaf();
+                let mut size = Size::leaf(1);
                 size.add(&terms.extra());
                 Ok(size)
             }
@@ -122,11 +142,15 @@ impl Walk {
         for tables in &select.from {
             self.tables(tables, &mut sources, &mut size)?;
         }
+        let from = std::mem::take(&mut size.width);
         for item in &select.projection {
+            let columns = if is_wildcard(item) { from } else { 1 };
+            size.width = size.width.saturating_add(columns);
             self.select_item(item, &sources, &mut size)?;
         }
+        size.widths = size.widths.saturating_add(size.width);
         // WHERE and its like may name inputs, GROUP BY and its like outputs too.
-        sources.push(Size { total: 0, relations: 0, ..size.clone() });
+        sources.push(Size { total: 0, relations: 0, widths: 0, ..size.clone() });
         let rest = [&select.selection, &select.having, &select.qualify];
         for clause in rest {
             self.clause(&sources, clause, &mut size)?;
@@ -188,18 +212,26 @@ impl Walk {
                     [part] => part.as_ident().and_then(|ident| self.ctes.get(&folded(ident))),
                     _ => None,
                 };
-                cte.map_or_else(Size::leaf, |size| Size::clone(size))
+                cte.map_or_else(|| Size::leaf(self.width_of(name)), |size| Size::clone(size))
             }
             other => {
                 let terms = self.terms(sources, other)?;
                 size.add(&terms.extra());
-                Size::leaf()
+                Size::leaf(1)
             }
         };
         size.add(&source);
+        size.width = size.width.saturating_add(source.width);
+        size.widths = size.widths.saturating_add(size.width);
         size.check()?;
         sources.push(source);
         Ok(())
+    }
+
+    fn width_of(&self, name: &ObjectName) -> u64 {
+        let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(folded).collect();
+        let last = parts.get(parts.len().saturating_sub(2)..).unwrap_or_default().join(".");
+        self.widths.get(&last).copied().unwrap_or(1)
     }
 
     fn terms(&self, sources: &[Size], node: &impl Visit) -> Result<Terms> {
@@ -209,6 +241,10 @@ impl Walk {
             ControlFlow::Continue(()) => Ok(counter.terms),
         }
     }
+}
+
+fn is_wildcard(item: &SelectItem) -> bool {
+    matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
 }
 
 /// Aliased columns hide the names: any of them may be the heaviest.
@@ -255,11 +291,13 @@ struct Terms {
     all: u64,
     /// Relations of subqueries in it.
     relations: u64,
+    /// Levels of subqueries in it.
+    levels: u64,
 }
 
 impl Terms {
     fn extra(&self) -> Size {
-        Size { columns: HashMap::new(), other: 0, relations: self.relations, total: self.all }
+        Size { relations: self.relations, levels: self.levels, total: self.all, ..Size::default() }
     }
 
     fn add(&mut self, terms: u64, opaque: bool) {
@@ -271,7 +309,7 @@ impl Terms {
 }
 
 struct Counter<'a> {
-    walk: &'a Walk,
+    walk: &'a Walk<'a>,
     sources: &'a [Size],
     terms: Terms,
     queries: usize,
@@ -289,6 +327,7 @@ impl Visitor for Counter<'_> {
         match self.walk.query(query) {
             Ok(size) => {
                 self.terms.relations = self.terms.relations.saturating_add(size.relations);
+                self.terms.levels = self.terms.levels.max(size.levels);
                 self.terms.add(size.total, self.opaque > 0);
                 ControlFlow::Continue(())
             }

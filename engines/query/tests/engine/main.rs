@@ -1,0 +1,7 @@
+//! The engine as its callers use it: a catalog and a lake in memory, SQL in, rows out.
+
+mod house;
+mod limits;
+mod planning;
+mod reading;
+mod values;
