@@ -14,6 +14,7 @@ import os
 import pathlib
 import queue
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -48,11 +49,20 @@ def read_steps(path):
             steps.append(step)
         elif step is None:
             sys.exit(f"{path.name}:{number}: a console block starts with a line `$ command`")
-        elif step.command[-1].endswith("\\") and not step.expected:
+        elif not step.expected and goes_on(step.command):
             step.command.append(text)
         else:
             step.expected.append(text)
     return steps
+
+
+def goes_on(command):
+    """Whether the next line belongs to the command: a backslash at the end, or an open quote."""
+    try:
+        shlex.split("\n".join(command))
+    except ValueError:
+        return True
+    return command[-1].endswith("\\")
 
 
 def pattern(expected):
