@@ -39,6 +39,25 @@ pub struct Tally {
     pub sent_again: usize,
 }
 
+impl Tally {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            rounds: self.rounds + other.rounds,
+            acknowledged: self.acknowledged + other.acknowledged,
+            file_without_commit: self.file_without_commit + other.file_without_commit,
+            commit_without_answer: self.commit_without_answer + other.commit_without_answer,
+            sent_again: self.sent_again + other.sent_again,
+        }
+    }
+
+    /// Whether enough kills met a push at each of the two moments that matter.
+    pub fn is_telling(&self) -> bool {
+        self.file_without_commit >= 5 && self.commit_without_answer >= 5
+    }
+}
+
 /// Pushes by idempotency key; a push's rows are named after its key.
 #[derive(Debug, Default)]
 struct Ledger {
