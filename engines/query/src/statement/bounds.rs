@@ -18,7 +18,9 @@ pub(super) const MAX_TOKENS: usize = 20_000;
 pub(super) const MAX_DEPTH: usize = 40;
 /// Binary operators in the whole statement, AND and OR among them: a chain of them is a tree as
 /// deep as it is long.
-pub(super) const MAX_OPERATORS: usize = 300;
+pub(super) const MAX_OPERATORS: usize = 200;
+/// JSON arrows in one path: each is a call around the one before.
+pub(super) const MAX_ARROWS: usize = 16;
 /// Window functions.
 pub(super) const MAX_WINDOWS: usize = 100;
 /// Prefix operators in a row.
@@ -37,6 +39,7 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
         over("words and signs", seen.tokens, MAX_TOKENS)?;
         over("levels of nesting", seen.depth, MAX_DEPTH)?;
         over("operators", seen.operators, MAX_OPERATORS)?;
+        over("JSON arrows in one path", seen.arrows, MAX_ARROWS)?;
         over("window functions", seen.windows, MAX_WINDOWS)?;
         over("prefix operators in a row", seen.prefixes, MAX_PREFIXES)?;
     }
@@ -52,6 +55,7 @@ struct Counts {
     tokens: usize,
     depth: usize,
     operators: usize,
+    arrows: usize,
     windows: usize,
     prefixes: usize,
 }
@@ -64,6 +68,7 @@ impl Counts {
         self.tokens += 1;
         self.prefixes = if is_prefix(token) { self.prefixes + 1 } else { 0 };
         self.operators += usize::from(is_operator(token));
+        self.arrows = self.arrows_after(token);
         match token {
             Token::LParen | Token::LBracket | Token::LBrace => self.depth += 1,
             Token::RParen | Token::RBracket | Token::RBrace => self.depth = self.depth.saturating_sub(1),
@@ -74,6 +79,20 @@ impl Counts {
                 _ => {}
             },
             _ => {}
+        }
+    }
+}
+
+impl Counts {
+    /// A path goes on through names, keys and brackets; a comma, a word of SQL or another operator
+    /// ends it.
+    fn arrows_after(&self, token: &Token) -> usize {
+        match token {
+            Token::Arrow | Token::LongArrow | Token::HashArrow | Token::HashLongArrow => self.arrows + 1,
+            Token::Comma => 0,
+            Token::Word(word) if word.quote_style.is_none() && word.keyword != Keyword::NoKeyword => 0,
+            other if is_operator(other) => 0,
+            _ => self.arrows,
         }
     }
 }

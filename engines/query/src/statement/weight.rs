@@ -23,10 +23,12 @@ use crate::error::{QueryError, Result};
 const MAX_RELATIONS: u64 = 100;
 /// Queries on top of each other: subqueries in subqueries, each WITH query on the ones it names.
 const MAX_LEVELS: u64 = 40;
+/// Subqueries in expressions of subqueries in expressions …: each level doubles the planner's work.
+const MAX_NESTED: u64 = 8;
 /// Terms of one expression after substitution.
 const MAX_TERMS: u64 = 2_000;
 /// Columns of all steps together: a join of two relations of ten columns has twenty.
-const MAX_COLUMNS: u64 = 12_000;
+const MAX_COLUMNS: u64 = 6_000;
 /// Terms of the whole statement after substitution.
 const MAX_TOTAL: u64 = 60_000;
 
@@ -46,6 +48,7 @@ struct Size {
     other: u64,
     relations: u64,
     levels: u64,
+    nested: u64,
     total: u64,
     /// Columns of the relation itself.
     width: u64,
@@ -55,7 +58,7 @@ struct Size {
 
 impl Size {
     fn leaf(width: u64) -> Self {
-        Self { columns: HashMap::new(), other: 1, relations: 1, levels: 0, total: 1, width, widths: width }
+        Self { other: 1, relations: 1, total: 1, width, widths: width, ..Self::default() }
     }
 
     fn column(&self, name: &str) -> u64 {
@@ -69,6 +72,7 @@ impl Size {
     fn add(&mut self, other: &Self) {
         self.relations = self.relations.saturating_add(other.relations);
         self.levels = self.levels.max(other.levels);
+        self.nested = self.nested.max(other.nested);
         self.total = self.total.saturating_add(other.total);
         self.widths = self.widths.saturating_add(other.widths);
     }
@@ -84,6 +88,7 @@ impl Size {
             self.widths,
             MAX_COLUMNS,
         )?;
+        over("levels of subqueries in expressions", self.nested, MAX_NESTED)?;
         over("queries on top of each other", self.levels, MAX_LEVELS)?;
         over("terms in one expression, with each column's definition in its place", self.heaviest(), MAX_TERMS)?;
         over("terms, with each column's definition in its place", self.total, MAX_TOTAL)
@@ -291,13 +296,15 @@ struct Terms {
     all: u64,
     /// Relations of subqueries in it.
     relations: u64,
-    /// Levels of subqueries in it.
+    /// Levels of queries in its subqueries.
     levels: u64,
+    /// Levels of subqueries in it, itself counted.
+    nested: u64,
 }
 
 impl Terms {
     fn extra(&self) -> Size {
-        Size { relations: self.relations, levels: self.levels, total: self.all, ..Size::default() }
+        Size { relations: self.relations, levels: self.levels, nested: self.nested, total: self.all, ..Size::default() }
     }
 
     fn add(&mut self, terms: u64, opaque: bool) {
@@ -327,6 +334,7 @@ impl Visitor for Counter<'_> {
         match self.walk.query(query) {
             Ok(size) => {
                 self.terms.relations = self.terms.relations.saturating_add(size.relations);
+                self.terms.nested = self.terms.nested.max(size.nested + 1);
                 self.terms.levels = self.terms.levels.max(size.levels);
                 self.terms.add(size.total, self.opaque > 0);
                 ControlFlow::Continue(())
