@@ -87,7 +87,7 @@ impl Gateway {
                 say(format_args!("a new instance; its owner's token, shown this once: {}", token.reveal()));
             }
             Some(_) => {
-                say(format_args!("a new instance; its owner's token is in {}", self.owner_token_file().display()))
+                say(format_args!("a new instance; its owner's token is in {}", self.owner_token_file().display()));
             }
             None => {}
         }
