@@ -243,7 +243,8 @@ proptest! {
                 push(&lake, id, &batch).await;
             }
             let snapshot = snapshot(&lake, id).await;
-            let pruned = session(&lake, &snapshot, SessionConfig::new());
+            // Filters run inside the Parquet reader, as queries have it.
+            let pruned = session(&lake, &snapshot, SessionConfig::new().set_bool("datafusion.execution.parquet.pushdown_filters", true));
             for filter in [format!("id >= {low}"), format!("\"Größe (m)\" < {low}"), format!("word > 'w{low:+04}'"), format!("id = {low} or id is null")] {
                 let matching = ask_session(&pruned, &format!("select count(*) from t where {filter}")).await;
                 // The same predicate hidden from every optimisation, on every row.
