@@ -7,6 +7,7 @@
 //! [`Gateway`] is the process, [`Client`] speaks to it. Then, in reading order:
 //! - [`gateway`]: start, stop, kill, restart
 //! - [`client`]: requests and answers
+//! - [`open_push`]: a push that is not at its end
 //! - [`process`]: what the operating system says about the process
 //! - [`hostile`]: bad requests as data, and the runner that judges the answers
 //! - [`crash`]: pushes under kill -9
@@ -15,10 +16,12 @@ pub mod client;
 pub mod crash;
 pub mod gateway;
 pub mod hostile;
+pub mod open_push;
 pub mod process;
 
 pub use client::{Answer, Client};
 pub use gateway::{Gateway, Options};
+pub use open_push::OpenPush;
 
 /// The result of a step of a test; the error says what was expected and what came.
 pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use lakegate_e2e::client::dataset_path;
-use lakegate_e2e::gateway::Options;
-use lakegate_e2e::{Answer, Gateway, Result, process};
-use reqwest::Method;
+use lakegate_e2e::{Gateway, OpenPush, Options, Result, process};
 
 /// What a command that must fail answers: its exit code and what it wrote to stderr.
 async fn failure(options: &Options) -> Result<(Option<i32>, String)> {
@@ -13,31 +10,69 @@ async fn failure(options: &Options) -> Result<(Option<i32>, String)> {
     Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
+/// A gateway with a push that is not at its end.
+async fn gateway_under_a_push(options: Options) -> Result<(Gateway, OpenPush)> {
+    let gateway = options.start().await?;
+    gateway.client().create("shop.orders", &[("id", "bigint"), ("name", "string")]).await?.expect(201)?;
+    let push = OpenPush::begin(gateway.client(), "shop.orders", None).await?;
+    Ok((gateway, push))
+}
+
 #[tokio::test]
 async fn sigterm_lets_a_push_finish_and_loses_nothing() -> Result {
-    let gateway = Gateway::start().await?;
-    let client = gateway.client().clone();
-    client.create("shop.orders", &[("id", "bigint"), ("name", "string")]).await?.expect(201)?;
-    let (mut sender, chunks) = futures::channel::mpsc::channel::<std::result::Result<bytes::Bytes, std::io::Error>>(0);
-    let path = format!("{}/ingest", dataset_path("shop.orders"));
-    let request = client.request(Method::POST, &path).header("content-type", "application/x-ndjson");
-    let push = tokio::spawn(Answer::of(request.body(reqwest::Body::wrap_stream(chunks))));
-    let row = |id: u32| Ok(format!("{{\"id\":{id},\"name\":\"{}\"}}\n", "x".repeat(64 * 1024)).into());
-    for id in 0..64 {
-        futures::SinkExt::send(&mut sender, row(id)).await?;
-    }
+    let (mut gateway, mut push) = gateway_under_a_push(Options::serve()?).await?;
     process::signal(gateway.pid()?, "TERM")?;
-    let ending = tokio::spawn(async move {
-        let mut gateway = gateway;
-        gateway.ended().await.map(|status| (status, gateway.options().clone()))
-    });
-    futures::SinkExt::send(&mut sender, row(64)).await?;
-    drop(sender);
-    push.await??.expect(200)?;
-    let (status, options) = ending.await??;
+    push.row(OpenPush::BEGUN).await?;
+    push.finish().await?.expect(200)?;
+    let status = gateway.ended().await?;
     assert!(status.success(), "{status}");
-    let gateway = options.start().await?;
-    assert_eq!(gateway.client().count("shop.orders").await?, 65);
+    let gateway = gateway.options().clone().start().await?;
+    assert_eq!(gateway.client().count("shop.orders").await?, OpenPush::BEGUN + 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_ends_at_once() -> Result {
+    let (mut gateway, _push) = gateway_under_a_push(Options::serve()?).await?;
+    process::signal(gateway.pid()?, "INT")?;
+    // The first one is heard when no new connection is taken any more.
+    let patience = std::time::Instant::now();
+    while gateway.client().get("/healthz").await.is_ok() {
+        assert!(patience.elapsed() < Duration::from_secs(20), "the first Ctrl-C was not heard");
+    }
+    gateway.alive()?;
+    let second = std::time::Instant::now();
+    process::signal(gateway.pid()?, "INT")?;
+    let status = gateway.ended().await?;
+    assert_eq!(status.code(), Some(130));
+    assert!(second.elapsed() < Duration::from_secs(2), "{:?}", second.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_drain_has_an_end() -> Result {
+    let options = Options::serve()?.setting("rest.drain_timeout", "1s");
+    let (mut gateway, _push) = gateway_under_a_push(options).await?;
+    process::signal(gateway.pid()?, "TERM")?;
+    let status = gateway.ended().await?;
+    assert_eq!(status.code(), Some(1), "{}", gateway.output());
+    let gateway = gateway.options().clone().start().await?;
+    assert_eq!(gateway.client().count("shop.orders").await?, 0, "what was cut is not there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_start_says_where_to_go_next() -> Result {
+    let gateway = Gateway::start().await?;
+    let (options, _) = gateway.stop().await?;
+    let mut gateway = options.start().await?;
+    let base = gateway.base().to_owned();
+    process::signal(gateway.pid()?, "TERM")?;
+    gateway.ended().await?;
+    let output = gateway.output();
+    for word in [format!("{base}/openapi.json"), format!("lakegate sql --url {base}"), "Ctrl-C".to_owned()] {
+        assert!(output.contains(&word), "{word} is not in:\n{output}");
+    }
     Ok(())
 }
 

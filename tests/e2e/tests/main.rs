@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod datasets;
 #[cfg(test)]
 mod demo;

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use lakegate_e2e::client::dataset_path;
-use lakegate_e2e::{Answer, Client, Gateway, Result};
+use lakegate_e2e::{Answer, Client, Gateway, OpenPush, Result};
 use reqwest::Method;
 use serde_json::json;
 
@@ -96,21 +96,11 @@ async fn a_key_outlives_a_kill_and_belongs_to_one_dataset() -> Result {
 async fn a_key_in_use_is_a_conflict_that_says_when_to_come_back() -> Result {
     let gateway = gateway_with("shop.orders").await?;
     let client = gateway.client();
-    // The first push has begun, as the second chunk shows, and does not end until the sender is dropped.
-    let (mut sender, chunks) = futures::channel::mpsc::channel::<std::result::Result<bytes::Bytes, std::io::Error>>(0);
-    let body = reqwest::Body::wrap_stream(chunks);
-    let path = format!("{}/ingest", dataset_path("shop.orders"));
-    let request = client.request(Method::POST, &path).header("content-type", "application/x-ndjson");
-    let first = tokio::spawn(Answer::of(request.header("idempotency-key", "k").body(body)));
-    for id in 0..64 {
-        let row = format!("{{\"id\":{id},\"name\":\"{}\"}}\n", "x".repeat(64 * 1024));
-        futures::SinkExt::send(&mut sender, Ok(row.into())).await?;
-    }
+    let first = OpenPush::begin(client, "shop.orders", Some("k")).await?;
     let second = push_keyed(client, "shop.orders", "k", "{\"id\":1}\n").await?.expect(409)?;
     assert!(second.header("retry-after").parse::<u32>().is_ok(), "it says when to retry");
-    drop(sender);
-    first.await??.expect(200)?;
-    assert_eq!(client.count("shop.orders").await?, 64);
+    first.finish().await?.expect(200)?;
+    assert_eq!(client.count("shop.orders").await?, OpenPush::BEGUN);
     Ok(())
 }
 

@@ -1,0 +1,51 @@
+//! A push whose body is sent piece by piece, to see what happens in the middle of one.
+
+use bytes::Bytes;
+use futures::SinkExt;
+use futures::channel::mpsc;
+use reqwest::Method;
+use tokio::task::JoinHandle;
+
+use crate::client::dataset_path;
+use crate::{Answer, Client, Result};
+
+/// A push of NDJSON that has begun and ends with [`OpenPush::finish`].
+#[derive(Debug)]
+pub struct OpenPush {
+    pieces: mpsc::Sender<std::io::Result<Bytes>>,
+    answer: JoinHandle<Result<Answer>>,
+}
+
+impl OpenPush {
+    /// Begins a push. It returns when the gateway has taken so much of it that it must have begun to read.
+    /// The dataset has the columns `id` and `name`; rows 0 to [`Self::BEGUN`] are sent.
+    pub async fn begin(client: &Client, dataset: &str, idempotency_key: Option<&str>) -> Result<Self> {
+        let (pieces, body) = mpsc::channel(0);
+        let path = format!("{}/ingest", dataset_path(dataset));
+        let mut request = client.request(Method::POST, &path).header("content-type", "application/x-ndjson");
+        if let Some(key) = idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
+        let answer = tokio::spawn(Answer::of(request.body(reqwest::Body::wrap_stream(body))));
+        let mut push = Self { pieces, answer };
+        for id in 0..Self::BEGUN {
+            push.row(id).await?;
+        }
+        Ok(push)
+    }
+
+    /// Rows that are sent to begin with: 4 MiB, more than the sockets between us hold.
+    pub const BEGUN: u64 = 64;
+
+    /// Sends one more row, of 64 KiB.
+    pub async fn row(&mut self, id: u64) -> Result {
+        let row = format!("{{\"id\":{id},\"name\":\"{}\"}}\n", "x".repeat(64 * 1024));
+        Ok(self.pieces.send(Ok(row.into())).await?)
+    }
+
+    /// Ends the body and waits for the answer.
+    pub async fn finish(self) -> Result<Answer> {
+        drop(self.pieces);
+        self.answer.await?
+    }
+}
