@@ -30,12 +30,23 @@ pub fn reset_peak(pid: u32) -> Result {
 
 /// Processor time that the process has used since its start, all threads together.
 pub fn processor_time(pid: u32) -> Result<Duration> {
+    if !cfg!(target_os = "linux") {
+        return ps_processor_time(pid);
+    }
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The command in parentheses may hold spaces; fields 14 and 15 of the whole line are user and
     // system time in ticks of 10 ms.
     let after = stat.rsplit_once(')').ok_or("no command in stat")?.1;
     let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Ok(Duration::from_millis(ticks * 10))
+}
+
+/// `ps` writes `[hours:]minutes:seconds.hundredths`.
+fn ps_processor_time(pid: u32) -> Result<Duration> {
+    let output = std::process::Command::new("ps").args(["-o", "time=", "-p", &pid.to_string()]).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let parts: Vec<f64> = text.trim().split(':').map(str::parse).collect::<std::result::Result<_, _>>()?;
+    Ok(Duration::from_secs_f64(parts.into_iter().fold(0.0, |sum, part| sum * 60.0 + part)))
 }
 
 /// Sends a signal to the process.
