@@ -34,8 +34,8 @@ impl OpenPush {
         Ok(push)
     }
 
-    /// Rows that are sent to begin with: 4 MiB, more than the sockets between us hold.
-    pub const BEGUN: u64 = 64;
+    /// Rows that are sent to begin with: 25 MiB, more than the sockets between us can hold.
+    pub const BEGUN: u64 = 400;
 
     /// Sends one more row, of 64 KiB.
     pub async fn row(&mut self, id: u64) -> Result {
