@@ -67,7 +67,7 @@ fn sources_are_joined_key_by_key() {
     assert_eq!(settings.rest.max_connections, 1000);
     assert_eq!((settings.ingest.max_row, settings.ingest.max_body), (ByteSize::mib(1), ByteSize::new(2048)));
     assert_eq!((settings.log.format, settings.log.level.as_str()), (LogFormat::Json, "warn,lakegate_query=trace"));
-    assert_eq!(settings.data_dir, Path::new("/work/b"), "the later flag, below the working directory");
+    assert_eq!(settings.data_dir, Path::new("/srv/b"), "the later flag, below the working directory");
 }
 
 #[test]

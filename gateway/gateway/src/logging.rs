@@ -16,7 +16,9 @@ pub(crate) fn start(log: &Log) -> Result<()> {
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // When standard error is gone there is nobody to tell, and nothing to panic about.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let started = if text {
         builder.with_ansi(std::io::stderr().is_terminal()).try_init()
     } else {

@@ -197,8 +197,8 @@ fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping: running requests may end; Ctrl-C ends them now");
         stop.cancel();
+        tracing::info!("stopping: running requests may end; Ctrl-C ends them now");
         interrupt.recv().await;
         // 128 + SIGINT, as shells expect.
         #[expect(clippy::disallowed_methods, reason = "the second Ctrl-C asks for exactly this")]
