@@ -17,7 +17,7 @@ fn sources(flags: &[(&str, &str)], env: &[(&str, &str)], file: &str) -> Sources 
         flags: pairs(flags),
         env,
         file: Some((PathBuf::from("lakegate.toml"), file.to_owned())),
-        working_dir: PathBuf::from("/work"),
+        working_dir: PathBuf::from("/srv"),
     }
 }
 
