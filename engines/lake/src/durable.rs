@@ -25,12 +25,13 @@ use parking_lot::Mutex;
 #[derive(Debug)]
 pub(crate) struct DurableLocal {
     inner: LocalFileSystem,
+    root: PathBuf,
 }
 
 impl DurableLocal {
     /// Opens a folder that exists.
     pub(crate) fn open(folder: &OsPath) -> Result<Self> {
-        Ok(Self { inner: LocalFileSystem::new_with_prefix(folder)? })
+        Ok(Self { inner: LocalFileSystem::new_with_prefix(folder)?, root: folder.to_owned() })
     }
 
     fn stage(&self, location: &Path, mode: PutMode) -> Result<Staged> {
@@ -41,7 +42,7 @@ impl DurableLocal {
             });
         }
         let target = self.inner.path_to_filesystem(location)?;
-        Ok(Staged { target, mode, location: location.clone() })
+        Ok(Staged { target, mode, location: location.clone(), root: self.root.clone() })
     }
 }
 
@@ -121,12 +122,15 @@ struct Staged {
     target: PathBuf,
     mode: PutMode,
     location: Path,
+    root: PathBuf,
 }
 
 impl Staged {
     /// Opens a new staged file beside the target. The inner store hides names that end in `#digits`.
     fn create(&self) -> Result<(File, PathBuf)> {
         let folder = self.target.parent().unwrap_or(OsPath::new("."));
+        // A root that is gone (a disk that is not mounted) must not come back empty.
+        std::fs::metadata(&self.root).map_err(|e| self.failed(e))?;
         create_durable_folder(folder).map_err(|e| self.failed(e))?;
         let mut name = self.target.clone().into_os_string();
         name.push(format!("#{}", uuid::Uuid::new_v4().as_u64_pair().0));
@@ -289,6 +293,15 @@ mod tests {
             store.put(&Path::from(name), "x".into()).await.expect("put");
         }
         assert_eq!(names(&store).await, ["a/1", "a/3", "b/10", "b/9", "c"]);
+    }
+
+    #[tokio::test]
+    async fn a_root_that_is_gone_stays_gone() {
+        let (folder, store) = store();
+        std::fs::remove_dir_all(folder.path()).expect("removed");
+        assert!(store.put(&Path::from("a/b"), "x".into()).await.is_err());
+        assert!(store.put_multipart(&Path::from("a/b")).await.is_err());
+        assert!(!folder.path().exists());
     }
 
     #[tokio::test]

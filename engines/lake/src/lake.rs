@@ -85,7 +85,14 @@ impl Lake {
             let log = Log::new(&self.root, id)?;
             Table::open(log, id, self.window, self.upkeep.clone()).await.map(Arc::new)
         };
-        cell.get_or_try_init(open).await.cloned()
+        match cell.get_or_try_init(open).await.cloned() {
+            Err(LakeError::NoTable) => {
+                // Without its storage every table looks as if it did not exist.
+                self.ping().await?;
+                Err(LakeError::NoTable)
+            }
+            opened => opened,
+        }
     }
 
     /// Removes all files of a dataset. Safe to repeat; a missing table is no error.

@@ -64,8 +64,9 @@ fn config(threads: usize, batch_rows: usize) -> SessionConfig {
     // Clients of several protocols cannot read view types.
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.parquet.schema_force_view_types = false;
-    options.execution.parquet.pushdown_filters = true;
-    options.execution.parquet.reorder_filters = true;
+    // A filter that fails inside the Parquet reader comes back as text of a storage error. Above it, the
+    // error keeps its type; files, row groups and pages are skipped all the same.
+    options.execution.parquet.pushdown_filters = false;
     config
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// An open gateway to tables on object storage: push rows in, ask SQL.
+/// An open data gateway: push rows in, ask SQL.
 #[derive(Debug, Parser)]
 #[command(
     name = "lakegate",
@@ -23,7 +23,7 @@ pub(crate) struct Cli {
     /// Settings file [default: ./lakegate.toml, else ~/.config/lakegate/lakegate.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Where catalog, tables and logs are kept [default: ~/.local/share/lakegate]
+    /// Where catalog and tables are kept [default: ~/.local/share/lakegate]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Any setting by its name, such as query.timeout=30s; may be repeated
@@ -127,7 +127,7 @@ pub(crate) enum TokenCommand {
     },
 }
 
-/// Without a statement, a shell: end a statement with `;`, `\q` leaves, `\d` lists tables.
+/// Without a statement, a shell (or the statements on standard input): end a statement with `;`, `\q` leaves, `\d` lists tables.
 #[derive(Debug, Args)]
 pub(crate) struct SqlArgs {
     /// The statement; a shell starts when it is left out
@@ -137,9 +137,9 @@ pub(crate) struct SqlArgs {
     /// How to print rows
     #[arg(long, value_enum, default_value_t = Output::Table)]
     pub(crate) format: Output,
-    /// At most this many rows
-    #[arg(long, default_value_t = 1_000, value_name = "ROWS")]
-    pub(crate) limit: u64,
+    /// At most this many rows [default: 1000 for tables, all for csv and ndjson]
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) limit: Option<u64>,
 }
 
 /// How `lakegate sql` prints rows.

@@ -20,6 +20,7 @@ impl Client {
         if token.as_deref().is_some_and(|token| ApiToken::parse(token).is_none()) {
             return Err(Failure::usage("the token is not a Lakegate token (lg_ and 38 characters)"));
         }
+        let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             .build()

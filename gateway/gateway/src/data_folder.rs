@@ -22,7 +22,7 @@ pub(crate) struct DataFolder {
 impl DataFolder {
     /// Creates the folder if it is missing, and takes it. Errors say what to change.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        std::fs::create_dir_all(path).map_err(|e| unusable(path, &e))?;
+        create_private(path).map_err(|e| unusable(path, &e))?;
         let lock = lock(path)?;
         let folder = Self { path: path.to_owned(), _lock: lock };
         folder.check_format()?;
@@ -89,6 +89,15 @@ impl DataFolder {
         };
         write().map_err(|e| unusable(&self.path, &e))
     }
+}
+
+/// A new folder is for its owner alone: what is private in the catalog is private on the disk too.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
 }
 
 #[cfg(unix)]

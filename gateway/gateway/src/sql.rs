@@ -1,6 +1,6 @@
 //! `lakegate sql`: a small shell over REST.
 
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
 
 use lakegate_config::Settings;
 use reqwest::Method;
@@ -14,8 +14,8 @@ use crate::data_folder::owner_token;
 use crate::failure::{Failure, Result, say};
 use crate::{serve, settings};
 
-/// A statement on standard input larger than this is refused by any gateway.
-const MAX_STATEMENT: u64 = 1 << 20;
+/// What is read from standard input at most.
+const MAX_INPUT: u64 = 64 << 20;
 
 const TABLES: &str = "SELECT table_schema || '.' || table_name AS dataset FROM information_schema.tables ORDER BY 1";
 
@@ -28,18 +28,32 @@ const HELP: &str = "\
 /// `lakegate sql`.
 pub(crate) fn command(cli: &Cli, args: &SqlArgs) -> Result<()> {
     let settings = settings::load(cli)?;
-    let shell = Shell { client: client(cli, &settings, args)?, format: args.format, limit: args.limit };
+    let table = args.format == Output::Table;
+    let shell = Shell {
+        client: client(cli, &settings, args)?,
+        format: args.format,
+        limit: args.limit.or(table.then_some(1_000)),
+    };
     let runtime = serve::runtime()?;
     match &args.statement {
         Some(statement) => Ok(runtime.block_on(shell.ask(statement))?),
         None if std::io::stdin().is_terminal() => interact(&runtime, &shell, &args.target.url),
-        None => {
-            let mut statement = String::new();
-            let read = std::io::stdin().take(MAX_STATEMENT).read_to_string(&mut statement);
-            read.map_err(|e| Failure::usage(format!("standard input: {e}")))?;
-            Ok(runtime.block_on(shell.ask(&statement))?)
+        None => pipe(&runtime, &shell),
+    }
+}
+
+/// Statements from standard input, each ended by a line that ends with `;`, the last also by the end.
+/// The first that fails ends it.
+fn pipe(runtime: &tokio::runtime::Runtime, shell: &Shell) -> Result<()> {
+    let mut statement = String::new();
+    for line in BufReader::new(std::io::stdin().take(MAX_INPUT)).lines() {
+        statement.push_str(&line.map_err(|e| Failure::usage(format!("standard input: {e}")))?);
+        statement.push('\n');
+        if statement.trim_end().ends_with(';') {
+            runtime.block_on(shell.ask(&std::mem::take(&mut statement)))?;
         }
     }
+    if statement.trim().is_empty() { Ok(()) } else { Ok(runtime.block_on(shell.ask(&statement))?) }
 }
 
 /// Anonymous unless told otherwise: public datasets need no token. With --data-dir, that instance's owner.
@@ -51,7 +65,7 @@ fn client(cli: &Cli, settings: &Settings, args: &SqlArgs) -> Result<Client> {
 struct Shell {
     client: Client,
     format: Output,
-    limit: u64,
+    limit: Option<u64>,
 }
 
 impl Shell {

@@ -9,6 +9,7 @@ use lakegate_query::Engine;
 use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
+use crate::turns::Turns;
 
 /// The state of the REST service. Cheap to clone through its [`Arc`].
 pub struct App {
@@ -24,6 +25,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Places for pushes that run at the same time.
     pub pushes: Arc<Semaphore>,
+    /// Datasets that a push is about to create.
+    pub(crate) creating: Turns,
 }
 
 impl App {
@@ -31,7 +34,7 @@ impl App {
     pub fn new(catalog: Arc<dyn Catalog>, lake: Arc<Lake>, engine: Arc<Engine>, limits: Limits) -> Arc<Self> {
         let pushes = Arc::new(Semaphore::new(limits.max_pushes));
         let metrics = Arc::new(Metrics::new(Arc::clone(&engine), Arc::clone(&pushes), limits.max_pushes));
-        Arc::new(Self { catalog, lake, engine, limits, metrics, pushes })
+        Arc::new(Self { catalog, lake, engine, limits, metrics, pushes, creating: Turns::default() })
     }
 }
 

@@ -144,13 +144,16 @@ pub(crate) struct DatasetPath {
 impl DatasetPath {
     /// The dataset, with what the caller may do to it.
     pub(crate) async fn access(&self, app: &App, caller: &Caller) -> Result<Access> {
-        let name = self.dataset_name()?;
+        let name = self.dataset_name(false)?;
         let found = Access::find(app.catalog.as_ref(), caller, &name).await?;
         found.ok_or_else(|| Problem::dataset_not_found(&name))
     }
 
-    pub(crate) fn dataset_name(&self) -> Result<DatasetName> {
-        // A name that cannot exist does not exist.
+    /// The name. One that cannot exist does not exist; when it is to be created, the rule is told.
+    pub(crate) fn dataset_name(&self, create: bool) -> Result<DatasetName> {
+        if create {
+            return Ok(DatasetName::new(&self.ns, &self.name)?);
+        }
         let shown: String = format!("{}.{}", self.ns, self.name).chars().take(130).collect();
         DatasetName::new(&self.ns, &self.name).map_err(|_| Problem::dataset_not_found(shown))
     }
@@ -241,9 +244,7 @@ impl CreateDataset {
     fn into_new(self) -> Result<NewDataset> {
         let name: DatasetName = self.name.parse()?;
         let columns = self.schema.into_iter().map(ColumnDocument::into_column).collect::<Result<Vec<_>>>()?;
-        if columns.is_empty() || columns.len() > 1_000 {
-            return Err(Problem::invalid("a dataset has 1 to 1,000 columns"));
-        }
+        check_width(&columns)?;
         if self.description.chars().count() > 10_000 {
             return Err(Problem::invalid("the description may have at most 10,000 characters"));
         }
@@ -262,6 +263,18 @@ impl CreateDataset {
             ..NewDataset::root(name, columns)
         })
     }
+}
+
+/// Columns that a dataset may have.
+const MAX_COLUMNS: usize = 1_000;
+
+/// Refuses a dataset that is too wide or has no columns.
+pub(crate) fn check_width(columns: &[Column]) -> Result<()> {
+    if (1..=MAX_COLUMNS).contains(&columns.len()) {
+        return Ok(());
+    }
+    let detail = format!("a dataset has 1 to {MAX_COLUMNS} columns, this one would have {}", columns.len());
+    Err(Problem::new(ErrorKind::Invalid, "too_many_columns", detail))
 }
 
 impl ColumnDocument {

@@ -16,15 +16,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match axum::Json::<T>::from_request(request, state).await {
-            Ok(axum::Json(value)) => Ok(Self(value)),
+        let invalid = |detail: String| Problem::new(ErrorKind::Invalid, "invalid_json", detail);
+        match axum::Json::<serde_json::Value>::from_request(request, state).await {
+            // serde would also take a list of the fields in their order.
+            Ok(axum::Json(value)) if !value.is_object() => Err(invalid("the body must be a JSON object".to_owned())),
+            Ok(axum::Json(value)) => serde_json::from_value(value).map(Self).map_err(|e| invalid(e.to_string())),
             Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::new(
                 ErrorKind::Unsupported,
                 "unsupported_media_type",
                 "send the body as JSON with the header `Content-Type: application/json`",
             )),
             Err(JsonRejection::BytesRejection(error)) => Err(unreadable(&error)),
-            Err(error) => Err(Problem::new(ErrorKind::Invalid, "invalid_json", error.body_text())),
+            Err(error) => Err(invalid(error.body_text())),
         }
     }
 }

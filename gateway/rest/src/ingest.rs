@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::caller::Identified;
-use crate::datasets::{DatasetPath, abandon, allow_create, register};
+use crate::datasets::{DatasetPath, abandon, allow_create, check_width, register};
 use crate::extract::{Path, Query};
 use crate::intake::{Intake, Rows, first_half, linger};
 use crate::metrics::Outcome;
@@ -113,7 +113,10 @@ struct Push<'a> {
 
 impl Push<'_> {
     async fn run(&self, path: &DatasetPath, query: &IngestQuery, body: &mut BodyDataStream) -> Result<Stored> {
-        let name = path.dataset_name()?;
+        let name = path.dataset_name(query.create)?;
+        // Pushes that may create the same dataset take turns: the later ones find it and append.
+        let _turn =
+            if query.create { Some(self.app.creating.turn(&name, self.app.limits.push_timeout).await?) } else { None };
         let access = Access::find(self.app.catalog.as_ref(), &self.caller.0, &name).await?;
         if let Some(access) = &access {
             let denied = |_| Problem::denied(format!("pushing to `{name}` needs the role writer on it"));
@@ -152,12 +155,14 @@ impl Push<'_> {
 
     /// The scope of a key is principal and dataset; the dataset is the table that keeps it.
     fn key_hash(&self) -> Result<Option<[u8; 16]>> {
-        let Some(key) = self.headers.get(&IDEMPOTENCY_KEY) else {
+        let mut sent = self.headers.get_all(&IDEMPOTENCY_KEY).iter();
+        let Some(key) = sent.next() else {
             return Ok(None);
         };
-        let valid = (1..=255).contains(&key.len()) && key.as_bytes().iter().all(u8::is_ascii_graphic);
+        let valid =
+            sent.next().is_none() && (1..=255).contains(&key.len()) && key.as_bytes().iter().all(u8::is_ascii_graphic);
         if !valid {
-            let detail = "Idempotency-Key must be 1 to 255 visible ASCII characters";
+            let detail = "send one Idempotency-Key of 1 to 255 visible ASCII characters";
             return Err(Problem::new(ErrorKind::Invalid, "invalid_idempotency_key", detail));
         }
         let mut hash = Sha256::new();
@@ -213,6 +218,7 @@ impl Push<'_> {
     async fn create(&self, name: &DatasetName, key: Option<[u8; 16]>, mut intake: Intake<'_>) -> Result<Stored> {
         let owner = allow_create(self.app, self.caller, name).await?;
         let (columns, sample) = self.infer(&mut intake).await?;
+        check_width(&columns)?;
         Column::check_all(&columns)?;
         let new = NewDataset::root(name.clone(), columns);
         let id = new.id;

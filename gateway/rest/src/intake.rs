@@ -48,6 +48,11 @@ impl<'a> Intake<'a> {
             true => Some(Gunzip::new(limits.max_body)),
             false => None,
         };
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced > Some(limits.max_body) {
+            return Err(FormatError::BodyTooLarge { limit: limits.max_body }.into());
+        }
         let mut hash = Sha256::new();
         // The same bytes in another format are another body.
         hash.update(format.name());

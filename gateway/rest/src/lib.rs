@@ -24,6 +24,7 @@ mod problem;
 mod query;
 mod receipts;
 mod tokens;
+mod turns;
 mod whoami;
 
 pub use app::{App, Limits};

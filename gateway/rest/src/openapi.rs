@@ -94,9 +94,7 @@ async fn no_route(request: Request) -> Response {
 
 async fn wrong_method(request: Request) -> Response {
     let detail = format!("{} is not a method of {}", clip(request.method().as_str()), clip(request.uri().path()));
-    let mut response = Problem::new(ErrorKind::Unsupported, "method_not_allowed", detail).into_response();
-    *response.status_mut() = axum::http::StatusCode::METHOD_NOT_ALLOWED;
-    response
+    Problem::new(ErrorKind::Unsupported, "method_not_allowed", detail).into_response()
 }
 
 fn clip(text: &str) -> String {

@@ -102,6 +102,7 @@ impl Problem {
             ErrorKind::Unsupported => match self.code {
                 "unsupported_media_type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "not_acceptable" => StatusCode::NOT_ACCEPTABLE,
+                "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
                 _ => StatusCode::BAD_REQUEST,
             },
             ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -120,6 +121,7 @@ impl Problem {
 
     fn title(&self) -> &'static str {
         match self.kind {
+            ErrorKind::Exhausted if self.code == "idempotency_key_reused" => "The idempotency key is taken",
             ErrorKind::Invalid => "The request is not valid",
             ErrorKind::Unsupported => "Not supported",
             ErrorKind::Unauthenticated => "The credential is not valid",
