@@ -1,6 +1,7 @@
 //! What can go wrong between a dataset and its storage.
 
 use lakegate_catalog::ErrorKind;
+use parquet::errors::ParquetError;
 
 /// The result of a lake call.
 pub type Result<T, E = LakeError> = std::result::Result<T, E>;
@@ -60,7 +61,7 @@ pub enum LakeError {
     Log(#[from] deltalake::DeltaTableError),
     /// A Parquet file could not be written.
     #[error("writing Parquet failed: {0}")]
-    Parquet(#[from] parquet::errors::ParquetError),
+    Parquet(#[from] ParquetError),
     /// Rows could not be converted.
     #[error("converting rows failed: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
@@ -78,7 +79,8 @@ impl LakeError {
             Self::UnsupportedTable(_) | Self::UnsupportedType { .. } => ErrorKind::Unsupported,
             Self::KeyReused => ErrorKind::Exhausted,
             Self::KeyInUse | Self::Contended(_) => ErrorKind::Conflict,
-            Self::Storage(_) | Self::Log(_) => ErrorKind::Unavailable,
+            // What the Parquet writer meets outside itself is the store.
+            Self::Storage(_) | Self::Log(_) | Self::Parquet(ParquetError::External(_)) => ErrorKind::Unavailable,
             Self::Parquet(_) | Self::Arrow(_) | Self::Defect(_) => ErrorKind::Internal,
         }
     }
@@ -95,7 +97,7 @@ impl LakeError {
             Self::KeyReused => "idempotency_key_reused",
             Self::KeyInUse => "idempotency_key_in_use",
             Self::Contended(_) => "commit_contended",
-            Self::Storage(_) | Self::Log(_) => "storage_unavailable",
+            Self::Storage(_) | Self::Log(_) | Self::Parquet(ParquetError::External(_)) => "storage_unavailable",
             Self::Parquet(_) | Self::Arrow(_) | Self::Defect(_) => "internal",
         }
     }

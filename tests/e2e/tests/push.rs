@@ -162,3 +162,53 @@ async fn a_receipt_can_be_looked_up() -> Result {
     gateway.client().get("/v1/receipts/nothing").await?.expect(404)?;
     Ok(())
 }
+
+#[tokio::test]
+async fn first_pushes_at_the_same_time_all_land() -> Result {
+    let gateway = Gateway::start().await?;
+    let pushes = (0..12).map(|n| {
+        let request = gateway.client().request(Method::POST, "/v1/datasets/shop/rush/ingest?create=true");
+        Answer::of(request.header("content-type", "application/json").body(format!("{{\"id\":{n}}}")))
+    });
+    for answer in futures::future::join_all(pushes).await {
+        answer?.expect(200)?;
+    }
+    assert_eq!(gateway.client().count("shop.rush").await?, 12);
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_keys_on_one_push_are_refused() -> Result {
+    let gateway = gateway_with("shop.orders").await?;
+    let request = gateway.client().push_request("shop.orders", "application/x-ndjson", "{\"id\":1}\n");
+    let answer = Answer::of(request.header("idempotency-key", "a").header("idempotency-key", "b")).await?;
+    assert_eq!(answer.expect(400)?.json()?["code"], "invalid_idempotency_key");
+    assert_eq!(gateway.client().count("shop.orders").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_rule_of_names_is_told_to_who_creates() -> Result {
+    let gateway = Gateway::start().await?;
+    let request = gateway.client().request(Method::POST, "/v1/datasets/shop/Orders/ingest?create=true");
+    let answer = Answer::of(request.header("content-type", "application/json").body("{\"id\":1}")).await?;
+    assert_eq!(answer.expect(400)?.json()?["code"], "invalid_name");
+    Ok(())
+}
+
+/// A disk that is not mounted must not come back as an empty one.
+#[tokio::test]
+async fn rows_are_not_taken_where_storage_is_gone() -> Result {
+    let gateway = gateway_with("shop.orders").await?;
+    gateway.client().push("shop.orders", "{\"id\":1}\n").await?.expect(200)?;
+    let kept = gateway.options().kept();
+    let (lake, away) = (kept.join("lake"), kept.join("away"));
+    std::fs::rename(&lake, &away)?;
+    gateway.client().push("shop.orders", "{\"id\":2}\n").await?.expect(503)?;
+    let create = gateway.client().request(Method::POST, "/v1/datasets/shop/others/ingest?create=true");
+    Answer::of(create.header("content-type", "application/json").body("{\"id\":1}")).await?.expect(503)?;
+    assert!(!lake.exists(), "the folder is not made again");
+    std::fs::rename(&away, &lake)?;
+    assert_eq!(gateway.client().count("shop.orders").await?, 1);
+    Ok(())
+}
