@@ -46,7 +46,7 @@ impl Workspace {
     /// Reads `cargo metadata` of this checkout, as the lock file resolves it.
     pub fn read() -> Result<Self> {
         let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+            .args(["metadata", "--format-version", "1", "--locked"])
             .current_dir(root())
             .output()?;
         if !output.status.success() {
