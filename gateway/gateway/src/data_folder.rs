@@ -59,22 +59,20 @@ impl DataFolder {
     /// Creates the first owner of a new instance and leaves its token in `owner-token`. Answers the
     /// token when it is new.
     pub(crate) async fn ensure_owner(&self, catalog: &dyn Catalog) -> Result<Option<ApiToken>> {
-        let token = ApiToken::generate();
-        // Written before it works: a crash in between leaves a file that the next start replaces, and
-        // never an owner whose token nobody has.
-        self.write_durably("owner-token.new", format!("{}\n", token.reveal()).as_bytes())?;
+        // Written before it works, and taken up again by the next start: a crash in between never leaves
+        // an owner whose token nobody has.
         let new = self.join("owner-token.new");
+        let begun = std::fs::read_to_string(&new).ok().and_then(|text| ApiToken::parse(text.trim()));
+        let token = begun.unwrap_or_else(ApiToken::generate);
+        self.write_durably("owner-token.new", format!("{}\n", token.reveal()).as_bytes())?;
+        let unusable_catalog = |e| Failure::other(format!("the catalog cannot be used: {e}"));
         let owner = NewPrincipal { name: OWNER.to_owned(), kind: PrincipalKind::User };
-        let created = catalog
-            .create_first_owner(owner, &token.hash())
-            .await
-            .map_err(|e| Failure::other(format!("the catalog cannot be used: {e}")))?;
-        let renamed = match &created {
-            Some(_) => std::fs::rename(&new, self.join("owner-token")),
-            None => std::fs::remove_file(&new),
-        };
+        let created = catalog.create_first_owner(owner, &token.hash()).await.map_err(unusable_catalog)?;
+        let works = created.is_some()
+            || catalog.authenticate(&token.hash(), chrono::Utc::now()).await.map_err(unusable_catalog)?.is_some();
+        let renamed = if works { std::fs::rename(&new, self.join("owner-token")) } else { std::fs::remove_file(&new) };
         renamed.map_err(|e| unusable(&self.path, &e))?;
-        Ok(created.map(|_| token))
+        Ok(works.then_some(token))
     }
 
     fn write_durably(&self, name: &str, bytes: &[u8]) -> Result<()> {

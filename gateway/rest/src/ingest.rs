@@ -115,7 +115,7 @@ impl Push<'_> {
     async fn run(&self, path: &DatasetPath, query: &IngestQuery, body: &mut BodyDataStream) -> Result<Stored> {
         let name = path.dataset_name(query.create)?;
         // Pushes that may create the same dataset take turns: the later ones find it and append.
-        let _turn =
+        let turn =
             if query.create { Some(self.app.creating.turn(&name, self.app.limits.push_timeout).await?) } else { None };
         let access = Access::find(self.app.catalog.as_ref(), &self.caller.0, &name).await?;
         if let Some(access) = &access {
@@ -128,6 +128,8 @@ impl Push<'_> {
         let key = self.key_hash()?;
         let committed = match access {
             Some(access) => {
+                // Nothing to create: pushes of rows run side by side.
+                drop(turn);
                 let table = self.app.lake.table(access.dataset.id).await?;
                 let committed = self.append(&table, key, intake, Vec::new()).await?;
                 return Ok(Stored { name, dataset: access.dataset.id, committed });
