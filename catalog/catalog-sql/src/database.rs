@@ -220,9 +220,27 @@ async fn connect_sqlite(path: &str, options: &SqlOptions) -> Result<Pools, Conne
         // A commit is on disk before it is answered, also when the machine loses power.
         .synchronous(SqliteSynchronous::Full);
     let pool = || SqlitePoolOptions::new().acquire_timeout(options.timeout).max_lifetime(None).idle_timeout(None);
-    let writer = pool().max_connections(1).connect_with(write).await?;
-    let readers = pool().max_connections(options.max_connections.max(1)).connect_with(base.read_only(true)).await?;
-    Ok(Pools::Sqlite { writer, readers })
+    let open = async |pool: SqlitePoolOptions, how: SqliteConnectOptions| {
+        let mut tries = 0;
+        loop {
+            match pool.clone().connect_with(how.clone()).await {
+                Err(sqlx::Error::PoolTimedOut) => break Err(ConnectError::Late),
+                // Several processes open one new file: turning it to WAL needs the file alone, and SQLite does
+                // not wait for that as it waits for every other lock.
+                Err(error) if Dialect::is_busy(&error) => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(5) * tries.min(20)).await;
+                }
+                outcome => break Ok(outcome?),
+            }
+        }
+    };
+    let both = async {
+        let writer = open(pool().max_connections(1), write).await?;
+        let readers = open(pool().max_connections(options.max_connections.max(1)), base.read_only(true)).await?;
+        Ok(Pools::Sqlite { writer, readers })
+    };
+    tokio::time::timeout(options.timeout, both).await.unwrap_or(Err(ConnectError::Late))
 }
 
 async fn connect_postgres(url: &str, options: &SqlOptions) -> Result<Pools, ConnectError> {

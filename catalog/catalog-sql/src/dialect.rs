@@ -60,4 +60,12 @@ impl Dialect {
         let conflict = matches!(code.as_deref(), Some("40001" | "40P01"));
         self == Self::Postgres && (conflict || error.is_foreign_key_violation() || error.is_unique_violation())
     }
+
+    /// Whether another process has the SQLite file for itself. Codes with more in their upper bits
+    /// (recovery, snapshot) say the same.
+    pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+        const SQLITE_BUSY: u32 = 5;
+        let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+        code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
+    }
 }
