@@ -1,5 +1,6 @@
 //! Connections, deadlines, transactions and retries, alike for both databases.
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ enum Pools {
     Sqlite {
         writer: SqlitePool,
         readers: SqlitePool,
+        path: PathBuf,
     },
     Postgres(PgPool),
 }
@@ -105,9 +107,31 @@ impl Database {
         true
     }
 
+    /// Copies a SQLite file, as its readers see it, to `<file>.v<version>` beside it, so that an older program can
+    /// be gone back to. Whole or not at all. PostgreSQL is copied by those who run it.
+    pub(crate) async fn keep_copy(&self, version: i64) -> Result<(), Failure> {
+        let Pools::Sqlite { readers, path, .. } = &self.pools else {
+            return Ok(());
+        };
+        let named = |ending: String| {
+            let mut name = path.clone().into_os_string();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        let (begun, kept) = (named(format!(".v{version}.{}", uuid::Uuid::new_v4())), named(format!(".v{version}")));
+        sqlx::query("VACUUM INTO $1").bind(begun.to_string_lossy().into_owned()).execute(readers).await?;
+        let finish = async {
+            tokio::fs::OpenOptions::new().write(true).open(&begun).await?.sync_all().await?;
+            tokio::fs::rename(&begun, &kept).await
+        };
+        finish.await.map_err(sqlx::Error::Io)?;
+        tracing::info!(copy = %kept.display(), "the catalog was copied before its schema is brought up to date");
+        Ok(())
+    }
+
     pub(crate) async fn close(&self) {
         match &self.pools {
-            Pools::Sqlite { writer, readers } => {
+            Pools::Sqlite { writer, readers, .. } => {
                 readers.close().await;
                 writer.close().await;
             }
@@ -211,8 +235,8 @@ async fn connect_sqlite(path: &str, options: &SqlOptions) -> Result<Pools, Conne
         return Err(ConnectError::Url("after `sqlite:` it needs the path of a file".to_owned()));
     }
     // A relative path with a folder in front, so that SQLite never takes it for a `file:` URI.
-    let path = std::path::Path::new(".").join(path);
-    let base = SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(options.timeout);
+    let path = Path::new(".").join(path);
+    let base = SqliteConnectOptions::new().filename(&path).foreign_keys(true).busy_timeout(options.timeout);
     let write = base
         .clone()
         .create_if_missing(true)
@@ -238,7 +262,7 @@ async fn connect_sqlite(path: &str, options: &SqlOptions) -> Result<Pools, Conne
     let both = async {
         let writer = open(pool().max_connections(1), write).await?;
         let readers = open(pool().max_connections(options.max_connections.max(1)), base.read_only(true)).await?;
-        Ok(Pools::Sqlite { writer, readers })
+        Ok(Pools::Sqlite { writer, readers, path })
     };
     tokio::time::timeout(options.timeout, both).await.unwrap_or(Err(ConnectError::Late))
 }

@@ -19,9 +19,11 @@ mod schema;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lakegate_catalog::{Catalog, NewPrincipal, Principal, Result, TokenHash};
+use lakegate_catalog::{Catalog, LakeId, NewPrincipal, Principal, Result, TokenHash};
 
-use crate::database::{Database, in_transaction};
+use crate::database::{Database, Tx, in_transaction};
+use crate::error::Failure;
+use crate::row::{corrupt, text};
 
 pub use error::ConnectError;
 pub use schema::SCHEMA_VERSION;
@@ -78,5 +80,22 @@ impl Catalog for SqlCatalog {
     async fn create_first_owner(&self, owner: NewPrincipal, token: &TokenHash) -> Result<Option<Principal>> {
         owner.check()?;
         in_transaction!(self.database, |tx| owner::create_first(&mut tx, &owner, token))
+    }
+
+    async fn lake(&self) -> Result<Option<LakeId>> {
+        let row = self.database.fetch_first("SELECT lake_id FROM instance WHERE lake_id IS NOT NULL", []).await?;
+        Ok(row.map(|row| row.parsed(0)).transpose()?)
+    }
+
+    async fn remember_lake(&self, lake: LakeId) -> Result<LakeId> {
+        in_transaction!(self.database, |tx| remember_lake(&mut tx, lake))
+    }
+}
+
+async fn remember_lake(tx: &mut Tx, lake: LakeId) -> std::result::Result<LakeId, Failure> {
+    tx.execute("UPDATE instance SET lake_id = $1 WHERE lake_id IS NULL", [text(&lake)]).await?;
+    match tx.fetch("SELECT lake_id FROM instance", []).await?.first() {
+        Some(row) => row.parsed(0),
+        None => Err(corrupt(&"no row in `instance`")),
     }
 }

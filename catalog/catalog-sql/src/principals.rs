@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound as _, Utc};
 use lakegate_catalog::{
-    Listing, NewPrincipal, NewToken, Page, Principal, PrincipalId, Principals, Result, TokenHash, TokenId, TokenRecord,
+    Authenticated, Listing, NewPrincipal, NewToken, Page, Principal, PrincipalId, Principals, Result, TokenHash,
+    TokenId, TokenRecord,
 };
 
 use crate::SqlCatalog;
@@ -66,12 +67,15 @@ impl Principals for SqlCatalog {
         in_transaction!(self.database, |tx| create_token(&mut tx, &token))
     }
 
-    async fn authenticate(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Principal>> {
-        let sql = "SELECT p.id, p.name, p.kind, p.created_at FROM tokens t
+    async fn authenticate(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Authenticated>> {
+        let sql = "SELECT p.id, p.name, p.kind, p.created_at, t.expires_at FROM tokens t
              JOIN principals p ON p.id = t.principal_id
              WHERE t.hash = $1 AND (t.expires_at IS NULL OR t.expires_at > $2)";
         let row = self.database.fetch_first(sql, [text(&hash.to_hex()), time(now)]).await?;
-        Ok(row.as_ref().map(read_principal).transpose()?)
+        let read = |row: &Row| {
+            Ok::<_, Failure>(Authenticated { principal: read_principal(row)?, expires_at: row.optional_time(4)? })
+        };
+        Ok(row.as_ref().map(read).transpose()?)
     }
 
     async fn list_tokens(&self, principal: PrincipalId) -> Result<Vec<TokenRecord>> {

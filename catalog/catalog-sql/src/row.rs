@@ -51,7 +51,7 @@ pub(crate) fn now() -> DateTime<Utc> {
     Utc::now().trunc_subsecs(6)
 }
 
-fn corrupt(why: &impl ToString) -> Failure {
+pub(crate) fn corrupt(why: &impl ToString) -> Failure {
     Failure::Catalog(CatalogError::Corrupt(why.to_string()))
 }
 

@@ -11,18 +11,19 @@ pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 ///
 /// Times are microseconds since 1970 in UTC; ids are UUIDs as text; roles are 1 reader, 2 writer, 3 owner, so
 /// that the highest is the maximum.
-const MIGRATIONS: &[&[&str]] = &[&[
-    // One row. Whoever changes the set of instance owners updates it first, and so waits for others who do.
-    "CREATE TABLE instance (id BIGINT PRIMARY KEY, changes BIGINT NOT NULL)",
-    "INSERT INTO instance (id, changes) VALUES (1, 0)",
-    "CREATE TABLE namespaces (name TEXT NOT NULL PRIMARY KEY, created_at BIGINT NOT NULL)",
-    "CREATE TABLE principals (
+const MIGRATIONS: &[&[&str]] = &[
+    &[
+        // One row. Whoever changes the set of instance owners updates it first, and so waits for others who do.
+        "CREATE TABLE instance (id BIGINT PRIMARY KEY, changes BIGINT NOT NULL)",
+        "INSERT INTO instance (id, changes) VALUES (1, 0)",
+        "CREATE TABLE namespaces (name TEXT NOT NULL PRIMARY KEY, created_at BIGINT NOT NULL)",
+        "CREATE TABLE principals (
         id TEXT NOT NULL PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
         kind TEXT NOT NULL,
         created_at BIGINT NOT NULL
     )",
-    "CREATE TABLE tokens (
+        "CREATE TABLE tokens (
         id TEXT NOT NULL PRIMARY KEY,
         principal_id TEXT NOT NULL REFERENCES principals (id) ON DELETE CASCADE,
         name TEXT NOT NULL,
@@ -30,9 +31,9 @@ const MIGRATIONS: &[&[&str]] = &[&[
         created_at BIGINT NOT NULL,
         expires_at BIGINT
     )",
-    "CREATE INDEX tokens_by_principal ON tokens (principal_id)",
-    // `name` is namespace.dataset; `columns`, `primary_key` and `geometry` are JSON.
-    "CREATE TABLE datasets (
+        "CREATE INDEX tokens_by_principal ON tokens (principal_id)",
+        // `name` is namespace.dataset; `columns`, `primary_key` and `geometry` are JSON.
+        "CREATE TABLE datasets (
         id TEXT NOT NULL PRIMARY KEY,
         namespace TEXT NOT NULL REFERENCES namespaces (name),
         name TEXT NOT NULL UNIQUE,
@@ -47,10 +48,10 @@ const MIGRATIONS: &[&[&str]] = &[&[
         created_at BIGINT NOT NULL,
         updated_at BIGINT NOT NULL
     )",
-    "CREATE INDEX datasets_by_namespace ON datasets (namespace, name)",
-    // `scope` is `instance`, `namespace:NAME` or `dataset:ID`; the same again as a reference, so that a grant
-    // goes when its dataset goes.
-    "CREATE TABLE grants (
+        "CREATE INDEX datasets_by_namespace ON datasets (namespace, name)",
+        // `scope` is `instance`, `namespace:NAME` or `dataset:ID`; the same again as a reference, so that a grant
+        // goes when its dataset goes.
+        "CREATE TABLE grants (
         principal_id TEXT NOT NULL REFERENCES principals (id) ON DELETE CASCADE,
         scope TEXT NOT NULL,
         namespace TEXT REFERENCES namespaces (name),
@@ -58,12 +59,18 @@ const MIGRATIONS: &[&[&str]] = &[&[
         role BIGINT NOT NULL,
         PRIMARY KEY (principal_id, scope)
     )",
-    "CREATE INDEX grants_by_scope ON grants (scope)",
-    "CREATE INDEX grants_by_dataset ON grants (dataset_id)",
-    "CREATE TABLE tombstones (dataset_id TEXT NOT NULL PRIMARY KEY, deleted_at BIGINT NOT NULL)",
-]];
+        "CREATE INDEX grants_by_scope ON grants (scope)",
+        "CREATE INDEX grants_by_dataset ON grants (dataset_id)",
+        "CREATE TABLE tombstones (dataset_id TEXT NOT NULL PRIMARY KEY, deleted_at BIGINT NOT NULL)",
+    ],
+    &[
+        // Which lake holds the tables; NULL until one does.
+        "ALTER TABLE instance ADD COLUMN lake_id TEXT",
+    ],
+];
 
-/// Brings the database up to [`SCHEMA_VERSION`] in one transaction, or leaves it as it is.
+/// Brings the database up to [`SCHEMA_VERSION`] in one transaction, or leaves it as it is. A SQLite file that is
+/// older is copied beside itself first.
 pub(crate) async fn migrate(database: &Database) -> Result<(), ConnectError> {
     let found = database
         .within(async {
@@ -73,6 +80,10 @@ pub(crate) async fn migrate(database: &Database) -> Result<(), ConnectError> {
             }
             let found = version(&mut tx).await?;
             if found < SCHEMA_VERSION {
+                if found > 0 {
+                    // Others still read the old version while this transaction holds the right to write.
+                    database.keep_copy(found).await?;
+                }
                 upgrade(&mut tx, database, found).await?;
                 tx.commit().await?;
             }

@@ -107,6 +107,31 @@ async fn a_newer_database_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn an_older_database_is_copied_before_it_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = url(&folder);
+    let catalog = open(&url).await;
+    ensure_owner(&catalog, "owner").await.expect("made");
+    catalog.close().await;
+    // As version 1 left it.
+    tamper(&url, "ALTER TABLE instance DROP COLUMN lake_id; UPDATE schema_version SET version = 1").await;
+    let options = SqlOptions::default();
+    for catalog in join_all((0..3).map(|_| SqlCatalog::connect(&url, &options))).await {
+        assert_eq!(catalog.expect("it opens").lake().await.expect("answer"), None);
+    }
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder.path()).expect("listed").map(|f| f.expect("read").path()).collect();
+    names.retain(|path| !path.to_string_lossy().ends_with("-wal") && !path.to_string_lossy().ends_with("-shm"));
+    names.sort();
+    assert_eq!(names.len(), 2, "the file and one copy: {names:?}");
+    let copy = format!("sqlite:{}", names[1].display());
+    assert!(copy.ends_with(".v1"), "{copy}");
+    // The copy is whole, and can be brought up to date like any other.
+    let copy = open(&copy).await;
+    assert!(lakegate_catalog::Principals::principal_by_name(&copy, "owner").await.expect("answer").is_some());
+}
+
+#[tokio::test]
 async fn a_failed_migration_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = url(&folder);

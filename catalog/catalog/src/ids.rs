@@ -48,5 +48,6 @@ macro_rules! id {
 }
 
 id!(DatasetId, "dataset");
+id!(LakeId, "lake, the root that holds all tables");
 id!(PrincipalId, "principal");
 id!(TokenId, "API token");

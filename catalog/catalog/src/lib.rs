@@ -27,12 +27,12 @@ pub use column::{Column, ColumnType, ParseTypeError};
 pub use dataset::{Dataset, DatasetKind, Datasets, GeometryColumn, MergeStrategy, NewDataset, Tombstone, Visibility};
 pub use error::{CatalogError, ErrorKind, Result};
 pub use grant::{Grant, Grants, Role, Scope};
-pub use ids::{DatasetId, PrincipalId, TokenId};
+pub use ids::{DatasetId, LakeId, PrincipalId, TokenId};
 pub use memory::MemoryCatalog;
 pub use name::{DatasetName, Namespace};
 pub use owner::ensure_owner;
 pub use page::{Listing, Page};
-pub use principal::{NewPrincipal, NewToken, Principal, PrincipalKind, Principals, TokenRecord};
+pub use principal::{Authenticated, NewPrincipal, NewToken, Principal, PrincipalKind, Principals, TokenRecord};
 pub use token::{ApiToken, TokenHash};
 
 use async_trait::async_trait;
@@ -50,4 +50,11 @@ pub trait Catalog: Datasets + Principals + Grants + 'static {
     /// The caller makes the token, so that it can be kept safe before the instance comes to depend on
     /// it. Errors: `AlreadyExists` when a principal without that role has the name; `Invalid`.
     async fn create_first_owner(&self, owner: NewPrincipal, token: &TokenHash) -> Result<Option<Principal>>;
+
+    /// The lake that holds the tables of this catalog's datasets; `None` until one is remembered.
+    async fn lake(&self) -> Result<Option<LakeId>>;
+
+    /// Remembers the lake, once for ever, and answers the one that is remembered: of several callers at
+    /// once, the first one's. A caller whose lake is another must not use it: every dataset would look empty.
+    async fn remember_lake(&self, lake: LakeId) -> Result<LakeId>;
 }

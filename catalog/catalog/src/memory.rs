@@ -14,7 +14,7 @@ use crate::Catalog;
 use crate::dataset::{Dataset, Tombstone};
 use crate::error::{CatalogError, Result};
 use crate::grant::{Role, Scope};
-use crate::ids::{DatasetId, PrincipalId};
+use crate::ids::{DatasetId, LakeId, PrincipalId};
 use crate::name::{DatasetName, Namespace};
 use crate::principal::{NewPrincipal, NewToken, Principal, TokenRecord};
 use crate::token::TokenHash;
@@ -42,6 +42,7 @@ struct State {
     principals: BTreeMap<String, Principal>,
     tokens: HashMap<TokenHash, TokenRecord>,
     grants: BTreeMap<(PrincipalId, Scope), Role>,
+    lake: Option<LakeId>,
 }
 
 impl State {
@@ -111,5 +112,13 @@ impl Catalog for MemoryCatalog {
         })?;
         state.grants.insert((owner.id, Scope::Instance), Role::Owner);
         Ok(Some(owner))
+    }
+
+    async fn lake(&self) -> Result<Option<LakeId>> {
+        Ok(self.state.lock().lake)
+    }
+
+    async fn remember_lake(&self, lake: LakeId) -> Result<LakeId> {
+        Ok(*self.state.lock().lake.get_or_insert(lake))
     }
 }

@@ -109,6 +109,15 @@ impl NewToken {
     }
 }
 
+/// Whom a token stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authenticated {
+    /// The principal.
+    pub principal: Principal,
+    /// When the token stops working; what the caller makes with it must not outlive it.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
 /// Principals and tokens.
 #[async_trait]
 pub trait Principals: Send + Sync {
@@ -131,9 +140,9 @@ pub trait Principals: Send + Sync {
     /// already, `Invalid`.
     async fn create_token(&self, token: NewToken) -> Result<TokenRecord>;
 
-    /// The principal whose unexpired token has this hash. A token works while `now` is before
-    /// `expires_at`.
-    async fn authenticate(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Principal>>;
+    /// The principal whose unexpired token has this hash, and the token's end. A token works while
+    /// `now` is before `expires_at`.
+    async fn authenticate(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Authenticated>>;
 
     /// The tokens of a principal, oldest first, expired ones too.
     async fn list_tokens(&self, principal: PrincipalId) -> Result<Vec<TokenRecord>>;

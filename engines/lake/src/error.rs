@@ -1,6 +1,6 @@
 //! What can go wrong between a dataset and its storage.
 
-use lakegate_catalog::ErrorKind;
+use lakegate_catalog::{ErrorKind, LakeId};
 use parquet::errors::ParquetError;
 
 /// The result of a lake call.
@@ -16,6 +16,21 @@ pub enum LakeError {
         url: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// The root is empty or holds the tables of another catalog.
+    #[error(
+        "storage `{url}` {}: bring the lake back to where it was, or point to where it is now; for a new, empty instance \
+         choose another data folder",
+        match found {
+            Some(_) => "belongs to another catalog",
+            None => "does not hold the tables that this catalog knows",
+        }
+    )]
+    OtherLake {
+        /// The URL, without credentials.
+        url: String,
+        /// The lake that is there, if any.
+        found: Option<LakeId>,
     },
     /// There is no table with this id.
     #[error("the dataset's table does not exist")]
@@ -75,6 +90,7 @@ impl LakeError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::BadStore { .. } | Self::BadValue { .. } | Self::SchemaMismatch(_) => ErrorKind::Invalid,
+            Self::OtherLake { .. } => ErrorKind::Precondition,
             Self::NoTable => ErrorKind::NotFound,
             Self::UnsupportedTable(_) | Self::UnsupportedType { .. } => ErrorKind::Unsupported,
             Self::KeyReused => ErrorKind::Exhausted,
@@ -89,6 +105,7 @@ impl LakeError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadStore { .. } => "bad_storage",
+            Self::OtherLake { .. } => "other_lake",
             Self::NoTable => "dataset_not_found",
             Self::UnsupportedTable(_) => "unsupported_table",
             Self::UnsupportedType { .. } => "unsupported_type",

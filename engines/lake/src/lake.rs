@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use futures::StreamExt as _;
-use lakegate_catalog::{Column, DatasetId};
+use lakegate_catalog::{Column, DatasetId, LakeId};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use parking_lot::Mutex;
@@ -31,10 +31,13 @@ pub struct LakeOptions {
     pub root: Url,
     /// How long a push's idempotency key is remembered.
     pub idempotency_window: Duration,
+    /// The lake that must be there. When given, nothing is created, and a missing or other one is refused.
+    pub expected: Option<LakeId>,
 }
 
 /// The tables under one root.
 pub struct Lake {
+    id: LakeId,
     root: Arc<dyn ObjectStore>,
     window: Duration,
     tables: Mutex<HashMap<DatasetId, Arc<OnceCell<Arc<Table>>>>>,
@@ -43,12 +46,13 @@ pub struct Lake {
 }
 
 impl Lake {
-    /// Opens the root; a missing folder is created. Errors: [`LakeError::BadStore`], [`LakeError::Storage`].
+    /// Opens the root. A missing folder is created, and an unmarked root marked, unless a certain lake is
+    /// expected. Errors: [`LakeError::BadStore`], [`LakeError::OtherLake`], [`LakeError::Storage`].
     pub async fn open(options: &LakeOptions) -> Result<Arc<Self>> {
         let (upkeep, due) = mpsc::channel(UPKEEP_QUEUE);
-        let root = store::open(&options.root)?;
-        store::mark(root.as_ref()).await?;
+        let (root, id) = store::open(&options.root, options.expected).await?;
         Ok(Arc::new(Self {
+            id,
             root,
             window: options.idempotency_window,
             tables: Mutex::default(),
@@ -60,7 +64,12 @@ impl Lake {
     /// A lake that lives as long as the process, for tests.
     pub async fn in_memory() -> Result<Arc<Self>> {
         let root = Url::parse("memory:/").map_err(|e| LakeError::Defect(e.to_string()))?;
-        Self::open(&LakeOptions { root, idempotency_window: Duration::from_secs(86_400) }).await
+        Self::open(&LakeOptions { root, idempotency_window: Duration::from_secs(86_400), expected: None }).await
+    }
+
+    /// Which lake this is, wherever it is moved.
+    pub fn id(&self) -> LakeId {
+        self.id
     }
 
     /// Creates the table of a new dataset, empty, at version 0.

@@ -16,7 +16,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 async fn on_disk(folder: &std::path::Path) -> Arc<Lake> {
     let root = Url::from_directory_path(folder).expect("absolute");
-    Lake::open(&LakeOptions { root, idempotency_window: DAY }).await.expect("opens")
+    Lake::open(&LakeOptions { root, idempotency_window: DAY, expected: None }).await.expect("opens")
 }
 
 fn columns() -> Vec<Column> {

@@ -60,7 +60,7 @@ impl Gateway {
         let address = listener.local_addr().map_err(|e| Failure::other(e.to_string()))?;
         let catalog = open_catalog(settings).await?;
         let new_owner = folder.ensure_owner(catalog.as_ref()).await?;
-        let lake = open_lake(settings).await?;
+        let lake = open_lake(settings, catalog.as_ref()).await?;
         let engine = Engine::new(engine_options(settings, &folder), Arc::clone(&catalog), Arc::clone(&lake));
         let engine = Arc::new(engine.map_err(|e| Failure::other(format!("the query engine cannot start: {e}")))?);
         let app = App::new(catalog, lake, engine, limits(settings));
@@ -147,11 +147,22 @@ async fn open_catalog(settings: &Settings) -> Result<Arc<dyn Catalog>> {
     }
 }
 
-async fn open_lake(settings: &Settings) -> Result<Arc<Lake>> {
+/// Opens the lake that the catalog knows; a new instance remembers the one it finds.
+async fn open_lake(settings: &Settings, catalog: &dyn Catalog) -> Result<Arc<Lake>> {
     let root = settings.storage_root();
     let root = Url::parse(&root).map_err(|e| Failure::usage(format!("storage.root is not a URL: {e}")))?;
-    let options = LakeOptions { root, idempotency_window: settings.ingest.idempotency_window };
-    Lake::open(&options).await.map_err(|e| Failure::usage(format!("{e}; see storage.root")))
+    let unusable_catalog = |e| Failure::other(format!("the catalog cannot be used: {e}"));
+    let refused = |e| Failure::usage(format!("{e}; see storage.root"));
+    let expected = catalog.lake().await.map_err(unusable_catalog)?;
+    let mut options = LakeOptions { root, idempotency_window: settings.ingest.idempotency_window, expected };
+    let lake = Lake::open(&options).await.map_err(refused)?;
+    let remembered = catalog.remember_lake(lake.id()).await.map_err(unusable_catalog)?;
+    if remembered == lake.id() {
+        return Ok(lake);
+    }
+    // Another gateway on the same catalog was first, with another root.
+    options.expected = Some(remembered);
+    Lake::open(&options).await.map_err(refused)
 }
 
 fn engine_options(settings: &Settings, folder: &DataFolder) -> EngineOptions {

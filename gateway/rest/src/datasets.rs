@@ -166,7 +166,7 @@ impl DatasetPath {
 ))]
 pub(crate) async fn list_datasets(
     State(app): State<Arc<App>>,
-    Identified(caller): Identified,
+    Identified { caller, .. }: Identified,
     Query(list): Query<ListDatasets>,
 ) -> Result<axum::Json<DatasetList>> {
     let namespace = list.namespace.as_deref().map(Namespace::new).transpose()?;
@@ -301,7 +301,7 @@ impl From<&Column> for ColumnDocument {
 ))]
 pub(crate) async fn show_dataset(
     State(app): State<Arc<App>>,
-    Identified(caller): Identified,
+    Identified { caller, .. }: Identified,
     Path(path): Path<DatasetPath>,
 ) -> Result<axum::Json<DatasetDocument>> {
     let access = path.access(&app, &caller).await?;
@@ -315,7 +315,7 @@ pub(crate) async fn show_dataset(
 ))]
 pub(crate) async fn delete_dataset(
     State(app): State<Arc<App>>,
-    Identified(caller): Identified,
+    Identified { caller, .. }: Identified,
     Path(path): Path<DatasetPath>,
 ) -> Result<StatusCode> {
     let access = path.access(&app, &caller).await?;

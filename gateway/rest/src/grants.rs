@@ -63,7 +63,7 @@ async fn owned_scope(app: &App, caller: &Identified, namespace: Option<&str>, da
         }
         (None, Some(dataset)) => {
             let name: DatasetName = dataset.parse()?;
-            let access = Access::find(app.catalog.as_ref(), &caller.0, &name).await?;
+            let access = Access::find(app.catalog.as_ref(), &caller.caller, &name).await?;
             let access = access.ok_or_else(|| Problem::dataset_not_found(&name))?;
             (Scope::Dataset(access.dataset.id), Some(access.role))
         }

@@ -117,7 +117,7 @@ impl Push<'_> {
         // Pushes that may create the same dataset take turns: the later ones find it and append.
         let turn =
             if query.create { Some(self.app.creating.turn(&name, self.app.limits.push_timeout).await?) } else { None };
-        let access = Access::find(self.app.catalog.as_ref(), &self.caller.0, &name).await?;
+        let access = Access::find(self.app.catalog.as_ref(), &self.caller.caller, &name).await?;
         if let Some(access) = &access {
             let denied = |_| Problem::denied(format!("pushing to `{name}` needs the role writer on it"));
             access.require(Role::Writer).map_err(denied)?;
@@ -168,7 +168,7 @@ impl Push<'_> {
             return Err(Problem::new(ErrorKind::Invalid, "invalid_idempotency_key", detail));
         }
         let mut hash = Sha256::new();
-        if let Caller::Principal(principal) = &self.caller.0 {
+        if let Caller::Principal(principal) = &self.caller.caller {
             hash.update(principal.id.as_uuid().as_bytes());
         }
         hash.update([0]);

@@ -77,7 +77,7 @@ pub(crate) struct Answer {
     ))]
 pub(crate) async fn query(
     State(app): State<Arc<App>>,
-    Identified(caller): Identified,
+    Identified { caller, .. }: Identified,
     Query(how): Query<AnswerQuery>,
     headers: HeaderMap,
     Json(question): Json<Question>,

@@ -65,7 +65,7 @@ pub(crate) struct ReceiptPath {
 ))]
 pub(crate) async fn show_receipt(
     State(app): State<Arc<App>>,
-    Identified(caller): Identified,
+    Identified { caller, .. }: Identified,
     Path(path): Path<ReceiptPath>,
 ) -> Result<axum::Json<ReceiptDocument>> {
     let unknown =

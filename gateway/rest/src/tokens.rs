@@ -26,7 +26,8 @@ pub(crate) struct CreateToken {
     /// What you call it.
     #[schema(example = "laptop", min_length = 1, max_length = 100)]
     name: String,
-    /// After how many seconds it stops working; never when not given.
+    /// After how many seconds it stops working. When not given: with the token of this request, else never. It may
+    /// not be later than that.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 3153600000_i64)]
     expires_in: Option<u64>,
@@ -128,7 +129,7 @@ pub(crate) async fn create_token(
         return Err(Problem::invalid("a token's name has 1 to 100 characters"));
     }
     let principal = subject(&app, &caller, request.principal.as_deref()).await?;
-    let expires_at = request.expires_in.map(expiry).transpose()?;
+    let expires_at = caller.expiry(request.expires_in.map(expiry).transpose()?)?;
     let token = ApiToken::generate();
     let new = NewToken { principal: principal.id, name: request.name, hash: token.hash(), expires_at };
     let record = app.catalog.create_token(new).await?;

@@ -25,7 +25,10 @@ pub(crate) struct WhoAmI {
     (status = 200, description = "The caller", body = WhoAmI),
     (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
-pub(crate) async fn whoami(State(app): State<Arc<App>>, Identified(caller): Identified) -> Result<axum::Json<WhoAmI>> {
+pub(crate) async fn whoami(
+    State(app): State<Arc<App>>,
+    Identified { caller, .. }: Identified,
+) -> Result<axum::Json<WhoAmI>> {
     let Some(principal) = caller.principal() else {
         return Ok(axum::Json(WhoAmI { principal: None, instance_role: None }));
     };

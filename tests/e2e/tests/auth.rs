@@ -188,3 +188,36 @@ async fn only_owners_give_access() -> Result {
     house.caller("anonymous")?.get("/v1/principals").await?.expect(403)?;
     Ok(())
 }
+
+/// How long a token answered by the gateway has left, in seconds; `None` for ever.
+fn seconds_left(token: &Value) -> Result<Option<i64>> {
+    let Some(end) = token["expires_at"].as_str() else {
+        return Ok(None);
+    };
+    let end = chrono::DateTime::parse_from_rfc3339(end)?;
+    Ok(Some((end.to_utc() - chrono::Utc::now()).num_seconds()))
+}
+
+#[tokio::test]
+async fn a_token_that_ends_makes_none_that_outlives_it() -> Result {
+    let gateway = Gateway::start().await?;
+    let owner = gateway.client().clone();
+    let made = owner.post("/v1/tokens", &json!({ "name": "hour", "expires_in": 3_600 })).await?.expect(201)?.json()?;
+    let hour = owner.with_token(made["token"].as_str().ok_or("no token")?);
+    owner.post("/v1/principals", &json!({ "name": "ann" })).await?.expect(201)?;
+    for principal in ["owner", "ann"] {
+        let longer = json!({ "principal": principal, "name": "day", "expires_in": 86_400 });
+        let refused = hour.post("/v1/tokens", &longer).await?.expect(403)?;
+        assert!(refused.text().contains("outlive"), "{}", refused.text());
+        for (asked, least) in [(json!({}), 3_000), (json!({ "expires_in": 60 }), 0)] {
+            let mut body = json!({ "principal": principal, "name": "made" });
+            body.as_object_mut().ok_or("an object")?.extend(asked.as_object().ok_or("an object")?.clone());
+            let made = hour.post("/v1/tokens", &body).await?.expect(201)?.json()?;
+            let left = seconds_left(&made)?.ok_or_else(|| format!("it never ends: {made}"))?;
+            assert!((least..=3_600).contains(&left), "{left} s: {made}");
+        }
+    }
+    let made = owner.post("/v1/tokens", &json!({ "name": "for ever" })).await?.expect(201)?.json()?;
+    assert_eq!(seconds_left(&made)?, None);
+    Ok(())
+}

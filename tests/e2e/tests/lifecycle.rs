@@ -108,6 +108,53 @@ async fn a_lock_of_a_dead_process_is_taken_over() -> Result {
 }
 
 #[tokio::test]
+async fn a_start_without_its_lake_is_refused_and_makes_no_empty_one() -> Result {
+    let gateway = Gateway::start().await?;
+    gateway.client().create("shop.orders", &[("id", "bigint")]).await?.expect(201)?;
+    gateway.client().push("shop.orders", "{\"id\":1}\n").await?.expect(200)?;
+    let (options, _) = gateway.stop().await?;
+    let (lake, aside) = (options.kept().join("lake"), options.folder().join("aside"));
+    std::fs::rename(&lake, &aside)?;
+    for _ in 0..2 {
+        let (code, text) = failure(&options).await?;
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("storage.root") && text.contains("does not hold the tables"), "{text}");
+        assert!(!lake.exists(), "nothing was made in its place");
+    }
+    // Another instance's lake in the same place is no better.
+    let (other, _) = Gateway::start().await?.stop().await?;
+    std::fs::rename(other.kept().join("lake"), &lake)?;
+    let (code, text) = failure(&options).await?;
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("belongs to another catalog"), "{text}");
+    // Brought back, all is well; wherever it is, as long as the setting says so.
+    let options = options.setting("storage.root", &format!("file://{}", aside.join("root").display()));
+    assert_eq!(options.start().await?.client().count("shop.orders").await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_owner_token_that_a_crash_left_begun_is_taken_up() -> Result {
+    let (options, _) = Gateway::start().await?.stop().await?;
+    let (kept, begun) = (options.kept().join("owner-token"), options.kept().join("owner-token.new"));
+    let token = std::fs::read_to_string(&kept)?;
+    // The crash came after the catalog had the owner and before the token had its last name.
+    std::fs::rename(&kept, &begun)?;
+    let gateway = options.start().await?;
+    assert_eq!(gateway.token(), token.trim());
+    gateway.client().get("/v1/whoami").await?.expect(200)?;
+    // It came before the catalog knew anything.
+    let (options, _) = gateway.stop().await?;
+    let fresh = Options::serve()?;
+    std::fs::create_dir_all(fresh.kept())?;
+    std::fs::rename(options.kept().join("owner-token"), fresh.kept().join("owner-token.new"))?;
+    let gateway = fresh.start().await?;
+    assert_eq!(gateway.token(), token.trim());
+    gateway.client().get("/v1/whoami").await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_folder_of_a_newer_version_is_refused() -> Result {
     let (options, _) = Gateway::start().await?.stop().await?;
     std::fs::write(options.kept().join("VERSION"), "999999\n")?;

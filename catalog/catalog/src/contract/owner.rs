@@ -1,24 +1,28 @@
-//! What [`crate::Catalog::create_first_owner`] promises.
+//! What [`crate::Catalog`] promises of the instance: its first owner and its lake.
 
 use std::sync::Arc;
 
 use chrono::Utc;
+use futures::future::join_all;
 
 use super::{new_user, refused, user};
 use crate::grant::{Role, Scope};
 use crate::principal::NewToken;
-use crate::{ApiToken, Catalog, ensure_owner};
+use crate::{ApiToken, Catalog, LakeId, ensure_owner};
 
-/// The suite of the first owner.
+/// The suite of the instance.
 pub async fn owner(make: impl AsyncFn() -> Arc<dyn Catalog>) {
     an_empty_instance_gets_one_owner(make().await).await;
     a_refused_owner_leaves_nothing(make().await).await;
+    the_first_lake_is_remembered(make().await).await;
 }
 
 async fn an_empty_instance_gets_one_owner(catalog: Arc<dyn Catalog>) {
     user(&catalog, "bystander").await;
     let token = ensure_owner(catalog.as_ref(), "owner").await.expect("answer").expect("the first");
     let owner = catalog.authenticate(&token.hash(), Utc::now()).await.expect("answer").expect("the token works");
+    assert_eq!(owner.expires_at, None);
+    let owner = owner.principal;
     assert_eq!(owner.name, "owner");
     assert_eq!(catalog.role_on_instance(owner.id).await.expect("answer"), Some(Role::Owner));
     assert_eq!(catalog.list_tokens(owner.id).await.expect("answer").len(), 1);
@@ -41,4 +45,16 @@ async fn a_refused_owner_leaves_nothing(catalog: Arc<dyn Catalog>) {
     assert!(catalog.principal_by_name("owner").await.expect("answer").is_none());
     assert!(catalog.grants_on(&Scope::Instance).await.expect("answer").is_empty());
     assert_eq!(catalog.authenticate(&fresh, Utc::now()).await.expect("answer"), None);
+}
+
+async fn the_first_lake_is_remembered(catalog: Arc<dyn Catalog>) {
+    assert_eq!(catalog.lake().await.expect("answer"), None);
+    let callers: Vec<_> = (0..6).map(|_| Arc::clone(&catalog)).collect();
+    let remembered = join_all(callers.iter().map(|catalog| catalog.remember_lake(LakeId::generate()))).await;
+    let first = *remembered[0].as_ref().expect("answer");
+    for answer in &remembered {
+        assert_eq!(answer.as_ref().expect("answer"), &first);
+    }
+    assert_eq!(catalog.remember_lake(LakeId::generate()).await.expect("answer"), first);
+    assert_eq!(catalog.lake().await.expect("answer"), Some(first));
 }

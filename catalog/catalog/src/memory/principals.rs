@@ -9,7 +9,7 @@ use super::{MemoryCatalog, State, already_exists, not_found, now};
 use crate::error::Result;
 use crate::ids::{PrincipalId, TokenId};
 use crate::page::{Listing, Page};
-use crate::principal::{NewPrincipal, NewToken, Principal, Principals, TokenRecord};
+use crate::principal::{Authenticated, NewPrincipal, NewToken, Principal, Principals, TokenRecord};
 use crate::token::TokenHash;
 
 #[async_trait]
@@ -48,10 +48,13 @@ impl Principals for MemoryCatalog {
         self.state.lock().create_token(token)
     }
 
-    async fn authenticate(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Principal>> {
+    async fn authenticate(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Authenticated>> {
         let state = self.state.lock();
         let token = state.tokens.get(hash).filter(|token| token.expires_at.is_none_or(|end| now < end));
-        Ok(token.and_then(|token| state.principal(token.principal).ok().cloned()))
+        Ok(token.and_then(|token| {
+            let principal = state.principal(token.principal).ok()?.clone();
+            Some(Authenticated { principal, expires_at: token.expires_at })
+        }))
     }
 
     async fn list_tokens(&self, principal: PrincipalId) -> Result<Vec<TokenRecord>> {
