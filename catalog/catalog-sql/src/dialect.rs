@@ -65,7 +65,10 @@ impl Dialect {
     /// (recovery, snapshot) say the same.
     pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
         const SQLITE_BUSY: u32 = 5;
-        let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .and_then(|code| code.parse::<u32>().ok());
         code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
     }
 }

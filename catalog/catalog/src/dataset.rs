@@ -79,6 +79,17 @@ pub struct Dataset {
     pub updated_at: DateTime<Utc>,
 }
 
+impl Dataset {
+    /// The columns by which rows are best kept sorted: when they happened, else what identifies them; none when neither
+    /// is known.
+    pub fn order(&self) -> Vec<String> {
+        match &self.event_time {
+            Some(column) => vec![column.clone()],
+            None => self.primary_key.clone(),
+        }
+    }
+}
+
 /// A dataset to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDataset {

@@ -14,7 +14,7 @@ use crate::types::cast_column;
 use crate::writer::FileWriter;
 
 /// A file is ended when it has about this many bytes, so that readers can share a large push.
-const FILE_BYTES: usize = 512 << 20;
+pub(crate) const FILE_BYTES: usize = 512 << 20;
 
 /// Rows being added to a table. Nothing is visible before [`Append::commit`]; dropping it discards
 /// the rows. Memory: one row group, whatever the size of the push.

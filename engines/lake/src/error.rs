@@ -68,6 +68,18 @@ pub enum LakeError {
     /// Others kept committing to the table; nothing was stored.
     #[error("the dataset is being written by others and the commit lost {0} races; retry")]
     Contended(u32),
+    /// Another compaction of the table is running, or was first; nothing was changed.
+    #[error("another compaction of the dataset is running or was first; nothing was changed")]
+    Overtaken,
+    /// Too many tables wait for upkeep.
+    #[error("too many tables wait to be kept up; retry in a minute")]
+    Busy,
+    /// Rewriting needs more memory or disk than it may have; nothing was changed.
+    #[error("rewriting the dataset's files needs more room than it may have: {0}")]
+    NoRoom(String),
+    /// Rows could not be read back to be rewritten; nothing was changed.
+    #[error("reading the dataset's files failed: {0}")]
+    Reading(#[source] Box<datafusion::error::DataFusionError>),
     /// Storage failed or could not be reached. Nothing is known to be stored.
     #[error("storage failed: {0}")]
     Storage(#[from] object_store::Error),
@@ -94,9 +106,13 @@ impl LakeError {
             Self::NoTable => ErrorKind::NotFound,
             Self::UnsupportedTable(_) | Self::UnsupportedType { .. } => ErrorKind::Unsupported,
             Self::KeyReused => ErrorKind::Exhausted,
-            Self::KeyInUse | Self::Contended(_) => ErrorKind::Conflict,
+            Self::KeyInUse | Self::Contended(_) | Self::Overtaken => ErrorKind::Conflict,
+            Self::NoRoom(_) => ErrorKind::Exhausted,
+            Self::Busy => ErrorKind::Overloaded,
             // What the Parquet writer meets outside itself is the store.
-            Self::Storage(_) | Self::Log(_) | Self::Parquet(ParquetError::External(_)) => ErrorKind::Unavailable,
+            Self::Storage(_) | Self::Log(_) | Self::Reading(_) | Self::Parquet(ParquetError::External(_)) => {
+                ErrorKind::Unavailable
+            }
             Self::Parquet(_) | Self::Arrow(_) | Self::Defect(_) => ErrorKind::Internal,
         }
     }
@@ -114,7 +130,12 @@ impl LakeError {
             Self::KeyReused => "idempotency_key_reused",
             Self::KeyInUse => "idempotency_key_in_use",
             Self::Contended(_) => "commit_contended",
-            Self::Storage(_) | Self::Log(_) | Self::Parquet(ParquetError::External(_)) => "storage_unavailable",
+            Self::Overtaken => "compaction_overtaken",
+            Self::Busy => "upkeep_busy",
+            Self::NoRoom(_) => "rewrite_out_of_room",
+            Self::Storage(_) | Self::Log(_) | Self::Reading(_) | Self::Parquet(ParquetError::External(_)) => {
+                "storage_unavailable"
+            }
             Self::Parquet(_) | Self::Arrow(_) | Self::Defect(_) => "internal",
         }
     }

@@ -6,20 +6,22 @@ use std::time::Duration;
 
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use futures::StreamExt as _;
-use lakegate_catalog::{Column, DatasetId, LakeId};
+use lakegate_catalog::{Column, DatasetId, Datasets, LakeId};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 use url::Url;
 
+use crate::compact::{CompactOptions, Compacted};
 use crate::error::{LakeError, Result};
 use crate::layout::Layout;
 use crate::log::Log;
 use crate::registry::LakeRegistry;
 use crate::store;
 use crate::table::Table;
-use crate::upkeep::{self, UPKEEP_QUEUE};
+use crate::upkeep::{self, Due, UPKEEP_QUEUE, UpkeepOptions};
+use crate::vacuum::Vacuumed;
 
 /// Open tables kept in memory; beyond it, idle ones are closed.
 const OPEN_TABLES: usize = 1_024;
@@ -41,8 +43,8 @@ pub struct Lake {
     root: Arc<dyn ObjectStore>,
     window: Duration,
     tables: Mutex<HashMap<DatasetId, Arc<OnceCell<Arc<Table>>>>>,
-    upkeep: mpsc::Sender<DatasetId>,
-    due: Mutex<Option<mpsc::Receiver<DatasetId>>>,
+    upkeep: mpsc::Sender<Due>,
+    due: Mutex<Option<mpsc::Receiver<Due>>>,
 }
 
 impl Lake {
@@ -117,6 +119,36 @@ impl Lake {
         Ok(())
     }
 
+    /// Rewrites small files of a dataset once, the same rows in few files; `None` when there is nothing to do. See
+    /// [`CompactOptions`]. Errors: [`LakeError::Overtaken`], [`LakeError::NoRoom`], [`LakeError::NoTable`].
+    pub async fn compact(&self, id: DatasetId, options: &CompactOptions) -> Result<Option<Compacted>> {
+        self.table(id).await?.compact(options, self.object_store_registry()).await
+    }
+
+    /// Removes the files of a dataset that nothing needs and that are older than `retention`, which must be
+    /// longer than any push and any query takes. Errors: [`LakeError::NoTable`], [`LakeError::Storage`].
+    pub async fn vacuum(&self, id: DatasetId, retention: Duration) -> Result<Vacuumed> {
+        self.table(id).await?.vacuum(retention).await
+    }
+
+    /// Rewrites all small files of a dataset on the thread of [`Lake::run_upkeep`], when it is their turn; answers the
+    /// sum. Goes on when the caller stops waiting. Errors: as [`Lake::compact`], [`LakeError::Busy`].
+    pub async fn request_compaction(&self, id: DatasetId) -> Result<Compacted> {
+        let (answer, answered) = oneshot::channel();
+        self.request(Due::Compaction(id, answer), answered).await
+    }
+
+    /// As [`Lake::vacuum`], on the thread of [`Lake::run_upkeep`] and with its retention. Errors: [`LakeError::Busy`].
+    pub async fn request_vacuum(&self, id: DatasetId) -> Result<Vacuumed> {
+        let (answer, answered) = oneshot::channel();
+        self.request(Due::Vacuum(id, answer), answered).await
+    }
+
+    async fn request<T>(&self, due: Due, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
+        self.upkeep.try_send(due).map_err(|_| LakeError::Busy)?;
+        answered.await.unwrap_or(Err(LakeError::Busy))
+    }
+
     /// The stores that plans over this lake's snapshots need, and no others.
     pub fn object_store_registry(&self) -> Arc<dyn ObjectStoreRegistry> {
         Arc::new(LakeRegistry::new(Arc::clone(&self.root)))
@@ -127,12 +159,13 @@ impl Lake {
         store::ping(self.root.as_ref()).await
     }
 
-    /// Writes checkpoints and cleans logs of tables that are due, until the lake is dropped. Runs
-    /// apart from pushes: a failure here costs no push anything. Call it once.
-    pub async fn run_upkeep(self: Arc<Self>) {
+    /// Writes checkpoints, rewrites small files and removes old ones for tables that are due, until the lake is dropped.
+    /// `datasets` say how rows are best ordered. Runs apart from pushes: a failure here costs no push anything. It
+    /// computes: give it a thread. Call it once.
+    pub async fn run_upkeep(self: Arc<Self>, datasets: Arc<dyn Datasets>, options: UpkeepOptions) {
         let due = self.due.lock().take();
         if let Some(due) = due {
-            upkeep::run(Arc::downgrade(&self), due).await;
+            upkeep::run(Arc::downgrade(&self), datasets, options, due).await;
         }
     }
 }

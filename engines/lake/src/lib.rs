@@ -8,6 +8,7 @@
 //! from them [`Snapshot`]s to read and [`Append`]s to write.
 
 mod append;
+mod compact;
 mod durable;
 mod error;
 mod lake;
@@ -22,11 +23,15 @@ mod table;
 mod txn;
 pub mod types;
 mod upkeep;
+mod vacuum;
 mod writer;
 
 pub use append::{Append, Committed};
+pub use compact::{CompactOptions, Compacted};
 pub use error::{LakeError, Result};
 pub use lake::{Lake, LakeOptions};
 pub use snapshot::Snapshot;
 pub use table::{Begin, Table};
 pub use txn::{PushKey, PushRecord};
+pub use upkeep::UpkeepOptions;
+pub use vacuum::Vacuumed;

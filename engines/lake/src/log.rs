@@ -13,6 +13,7 @@ use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::checkpoints::{cleanup_metadata, create_checkpoint};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::{DeltaTable, DeltaTableError};
+use futures::TryStreamExt as _;
 use lakegate_catalog::DatasetId;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -129,12 +130,27 @@ impl Log {
         Ok(Some(actions.collect::<Result<_, _>>()?))
     }
 
-    /// Commits an append as exactly this version.
+    /// The data files that were taken out of the newest version at or after a time, or at an unknown time.
+    pub(crate) async fn removed_since(&self, oldest_millis: i64) -> Result<Vec<String>> {
+        let table = self.load().await?;
+        let tombstones = table.snapshot()?.all_tombstones(self.store.as_ref());
+        let recent = tombstones.try_filter_map(|removed| async move {
+            let recent = removed.deletion_timestamp().is_none_or(|at| at >= oldest_millis);
+            Ok(recent.then(|| removed.path().into_owned()))
+        });
+        Ok(recent.try_collect().await?)
+    }
+
+    /// Commits these actions as exactly this version.
     ///
     /// After a doubtful answer the log is asked what is really there: a commit of ours that landed is
     /// a success, whatever the store said.
-    pub(crate) async fn append(&self, version: u64, actions: Vec<Action>) -> Result<Attempt> {
-        let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
+    pub(crate) async fn commit(
+        &self,
+        version: u64,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+    ) -> Result<Attempt> {
         let ours = CommitData::new(actions, operation, std::collections::HashMap::new(), Vec::new())
             .get_bytes()
             .map_err(DeltaTableError::from)?;

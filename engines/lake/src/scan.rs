@@ -24,6 +24,7 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
@@ -66,11 +67,13 @@ impl SnapshotProvider {
         Ok(files.iter().zip(keep).filter(|(_, keep)| *keep).map(|(f, _)| Arc::clone(f)).collect())
     }
 
-    fn parquet_source(&self, state: &dyn Session) -> Result<ParquetSource> {
-        let options = TableParquetOptions {
+    fn parquet_source(&self, state: &dyn Session, prunable: bool) -> Result<ParquetSource> {
+        let mut options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
+        options.global.pruning &= prunable;
+        options.global.enable_page_index &= prunable;
         let url = dataset_url(self.snapshot.dataset).map_err(|e| DataFusionError::External(Box::new(e)))?;
         let store = state.runtime_env().object_store(url)?;
         let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
@@ -78,6 +81,24 @@ impl SnapshotProvider {
             .with_table_parquet_options(options)
             .with_metadata_size_hint(FOOTER_HINT)
             .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, footers))))
+    }
+
+    fn scan_files(
+        &self,
+        state: &dyn Session,
+        files: &[Arc<DataFile>],
+        prunable: bool,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let url = dataset_url(self.snapshot.dataset).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let config = FileScanConfigBuilder::new(url, Arc::new(self.parquet_source(state, prunable)?))
+            .with_file_groups(file_groups(files, state.config().target_partitions()))
+            .with_statistics(total(files, self.stored())?)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
     }
 
     /// Gives the stored columns of a plan the clients' names again.
@@ -124,16 +145,19 @@ impl TableProvider for SnapshotProvider {
             };
             return Ok(Arc::new(EmptyExec::new(Arc::new(schema))));
         }
-        let url = dataset_url(self.snapshot.dataset).map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let statistics = total(&files, self.stored())?;
-        let groups = file_groups(&files, state.config().target_partitions());
-        let config = FileScanConfigBuilder::new(url, Arc::new(self.parquet_source(state)?))
-            .with_file_groups(groups)
-            .with_statistics(statistics)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
-        self.renamed(DataSourceExec::from_data_source(config), projection)
+        // Files whose own bounds cannot be relied on are read whole, beside the others.
+        let (prunable, whole): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.prunable);
+        let mut scans = Vec::new();
+        for (files, prunable) in [(prunable, true), (whole, false)] {
+            if !files.is_empty() {
+                scans.push(self.scan_files(state, &files, prunable, projection, limit)?);
+            }
+        }
+        let scan = match scans.len() {
+            1 => scans.remove(0),
+            _ => UnionExec::try_new(scans)?,
+        };
+        self.renamed(scan, projection)
     }
 
     fn statistics(&self) -> Option<Statistics> {

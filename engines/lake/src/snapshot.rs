@@ -33,6 +33,8 @@ pub(crate) struct DataFile {
     pub(crate) modified: i64,
     /// For the stored schema's columns in order; bounds hold for every value.
     pub(crate) statistics: Arc<Statistics>,
+    /// Whether the bounds inside the file hold for every value too, see [`stats::covers_every_value`].
+    pub(crate) prunable: bool,
 }
 
 impl DataFile {
@@ -40,7 +42,13 @@ impl DataFile {
         let size =
             u64::try_from(size).map_err(|_| LakeError::UnsupportedTable("a file of negative size".to_owned()))?;
         let statistics = Arc::new(stats::from_log(&layout.stored, stats, size));
-        Ok(Self { path, size, modified, statistics })
+        let prunable = stats::covers_every_value(&layout.stored, &statistics);
+        Ok(Self { path, size, modified, statistics, prunable })
+    }
+
+    /// Rows in the file; `None` when its writer did not say.
+    pub(crate) fn rows(&self) -> Option<u64> {
+        self.statistics.num_rows.get_value().map(|rows| *rows as u64)
     }
 
     pub(crate) fn from_add(layout: &Layout, add: &Add) -> Result<Self> {
@@ -69,7 +77,7 @@ impl Snapshot {
 
     /// Rows in this version; `None` when a file of another writer does not say.
     pub fn rows(&self) -> Option<u64> {
-        self.files.iter().map(|f| f.statistics.num_rows.get_value().map(|n| *n as u64)).sum()
+        self.files.iter().map(|file| file.rows()).sum()
     }
 
     /// The rows of this version as a DataFusion table. Its plans name files only under

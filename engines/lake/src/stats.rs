@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::error::Result;
 
 /// Delta's default number of columns with statistics.
-const INDEXED_COLUMNS: usize = 32;
+pub(crate) const INDEXED_COLUMNS: usize = 32;
 
 /// The `stats` text of an Add action.
 ///
@@ -155,6 +155,18 @@ fn json_to_scalar(ty: &DataType, value: &Value) -> Option<ScalarValue> {
             ScalarValue::TimestampMicrosecond(Some(us), zone.clone())
         }
         _ => return None,
+    })
+}
+
+/// Whether the bounds that Parquet keeps for row groups and pages hold for every value of the file.
+///
+/// They leave NaN out, which SQL sorts above every number: a row group of 1, 2 and NaN would be skipped by `x > 5`. Bounds in
+/// the log are absent exactly when there may be a NaN, so a floating point column without them says to read all.
+pub(crate) fn covers_every_value(stored: &SchemaRef, statistics: &Statistics) -> bool {
+    let columns = stored.fields().iter().zip(&statistics.column_statistics).take(INDEXED_COLUMNS);
+    columns.filter(|(field, _)| field.data_type().is_floating()).all(|(_, column)| {
+        let only_nulls = column.null_count.get_value().is_some() && column.null_count == statistics.num_rows;
+        column.max_value.get_value().is_some() || only_nulls
     })
 }
 

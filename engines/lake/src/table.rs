@@ -1,20 +1,25 @@
 //! One dataset's table: its newest version, its pushes, and who is writing.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use deltalake::kernel::Action;
+use deltalake::kernel::{Action, Add};
+use deltalake::protocol::{DeltaOperation, SaveMode};
 use lakegate_catalog::DatasetId;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
-use crate::append::Append;
+use crate::append::{Append, FILE_BYTES};
+use crate::compact::{WORTH_WHILE, removal};
 use crate::error::{LakeError, Result};
 use crate::log::{Attempt, Log, Replayed, remember};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{DataFile, Snapshot};
 use crate::txn::{self, PushKey, PushRecord, Pushes};
+use crate::upkeep::{Due, VACUUM_EVERY};
 
 /// Commits between two checkpoints.
 pub(crate) const CHECKPOINT_EVERY: u64 = 50;
@@ -26,6 +31,12 @@ pub struct Table {
     pub(crate) dataset: DatasetId,
     pub(crate) log: Log,
     newest: RwLock<Arc<Snapshot>>,
+    /// Versions that were the newest and may still be read.
+    held: Mutex<Vec<Weak<Snapshot>>>,
+    /// When this process last began a vacuum.
+    vacuumed: Mutex<Option<Instant>>,
+    /// Held while files are rewritten.
+    pub(crate) rewriting: tokio::sync::Mutex<()>,
     pushes: Mutex<Pushes>,
     /// Idempotency keys of pushes that are running.
     claims: Mutex<HashSet<[u8; 16]>>,
@@ -33,7 +44,7 @@ pub struct Table {
     advance: tokio::sync::Mutex<()>,
     checkpoint: AtomicU64,
     window: Duration,
-    upkeep: mpsc::Sender<DatasetId>,
+    upkeep: mpsc::Sender<Due>,
 }
 
 /// The start of a push.
@@ -49,13 +60,16 @@ impl Table {
         log: Log,
         dataset: DatasetId,
         window: Duration,
-        upkeep: mpsc::Sender<DatasetId>,
+        upkeep: mpsc::Sender<Due>,
     ) -> Result<Self> {
         let Replayed { snapshot, pushes, checkpoint } = log.replay().await?;
         Ok(Self {
             dataset,
             log,
             newest: RwLock::new(Arc::new(snapshot)),
+            held: Mutex::default(),
+            vacuumed: Mutex::default(),
+            rewriting: tokio::sync::Mutex::default(),
             pushes: Mutex::new(pushes),
             claims: Mutex::default(),
             advance: tokio::sync::Mutex::new(()),
@@ -75,7 +89,20 @@ impl Table {
         self.catch_up().await
     }
 
-    fn known(&self) -> Arc<Snapshot> {
+    /// The versions that this process still reads, the newest apart.
+    pub(crate) fn held(&self) -> Vec<Arc<Snapshot>> {
+        self.held.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Makes a version the newest one; the last one stays known as long as it is read.
+    fn replace_newest(&self, next: Snapshot) {
+        let last = std::mem::replace(&mut *self.newest.write(), Arc::new(next));
+        let mut held = self.held.lock();
+        held.retain(|snapshot| snapshot.strong_count() > 0);
+        held.push(Arc::downgrade(&last));
+    }
+
+    pub(crate) fn known(&self) -> Arc<Snapshot> {
         Arc::clone(&self.newest.read())
     }
 
@@ -91,7 +118,7 @@ impl Table {
                 None => {
                     let Replayed { snapshot, pushes, .. } = self.log.replay().await?;
                     *self.pushes.lock() = pushes;
-                    *self.newest.write() = Arc::new(snapshot);
+                    self.replace_newest(snapshot);
                 }
             }
         }
@@ -99,7 +126,7 @@ impl Table {
 
     fn advance_to(&self, next: Snapshot, actions: &[Action]) {
         remember(&mut self.pushes.lock(), actions);
-        *self.newest.write() = Arc::new(next);
+        self.replace_newest(next);
     }
 
     /// Starts a push. With a key, it is looked up first and held until the push ends.
@@ -133,26 +160,66 @@ impl Table {
     /// Commits prepared actions, whatever other writers do meanwhile. Answers what was committed, and
     /// true when that is an earlier push with the same key instead of this one.
     pub(crate) async fn commit(&self, adds: &[Action], rows: u64, push: Option<PushKey>) -> Result<(PushRecord, bool)> {
-        let _advance = self.advance.lock().await;
-        for _ in 0..MAX_LOST_RACES {
+        let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
+        let now = chrono::Utc::now().timestamp_millis();
+        let landed = self.land(operation, |newest| {
             // Asked anew for each version: the same key may have come in through another gateway.
             if let Some(record) = push.and_then(|push| self.recall(&push.key)) {
-                return Ok((record, true));
+                return Ok(ControlFlow::Break(record));
             }
+            let mut actions = adds.to_vec();
+            actions.extend(push.map(|push| Action::Txn(txn::transaction(&push, newest.version + 1, rows, now))));
+            Ok(ControlFlow::Continue(actions))
+        });
+        Ok(match landed.await? {
+            ControlFlow::Break(record) => (record, true),
+            ControlFlow::Continue(version) => {
+                let body = push.map(|p| p.body).unwrap_or_default();
+                (PushRecord { body, version, rows, at: now }, false)
+            }
+        })
+    }
+
+    /// Puts files that hold the same rows in the place of others, if all of those are still there.
+    pub(crate) async fn commit_rewrite(&self, removed: &[Arc<DataFile>], added: &[Add]) -> Result<u64> {
+        let operation = DeltaOperation::Optimize { predicate: None, target_size: FILE_BYTES as i64 };
+        let now = chrono::Utc::now().timestamp_millis();
+        let landed = self.land::<Infallible>(operation, |newest| {
+            let there: HashSet<&str> = newest.files.iter().map(|file| file.path.as_str()).collect();
+            if !removed.iter().all(|file| there.contains(file.path.as_str())) {
+                return Err(LakeError::Overtaken);
+            }
+            let removals = removed.iter().map(|file| removal(file, now));
+            Ok(ControlFlow::Continue(removals.chain(added.iter().cloned().map(Action::Add)).collect()))
+        });
+        match landed.await? {
+            ControlFlow::Continue(version) => Ok(version),
+        }
+    }
+
+    /// Commits what `prepare` makes of the newest version, as the next one. It is asked again when another
+    /// writer took that version, and may end the commit with another answer.
+    async fn land<T>(
+        &self,
+        operation: DeltaOperation,
+        prepare: impl Fn(&Snapshot) -> Result<ControlFlow<T, Vec<Action>>>,
+    ) -> Result<ControlFlow<T, u64>> {
+        let _advance = self.advance.lock().await;
+        for _ in 0..MAX_LOST_RACES {
             let newest = self.known();
             let version = newest.version + 1;
-            let now = chrono::Utc::now().timestamp_millis();
-            let mut actions = adds.to_vec();
-            actions.extend(push.map(|push| Action::Txn(txn::transaction(&push, version, rows, now))));
-            match self.log.append(version, actions.clone()).await? {
+            let actions = match prepare(&newest)? {
+                ControlFlow::Continue(actions) => actions,
+                ControlFlow::Break(answer) => return Ok(ControlFlow::Break(answer)),
+            };
+            match self.log.commit(version, actions.clone(), operation.clone()).await? {
                 Attempt::Landed => {
                     let next = newest
                         .apply(version, &actions)?
-                        .ok_or_else(|| LakeError::Defect("an append changed the columns".to_owned()))?;
+                        .ok_or_else(|| LakeError::Defect("a commit of rows changed the columns".to_owned()))?;
                     self.advance_to(next, &actions);
                     self.ask_for_upkeep(version);
-                    let body = push.map(|p| p.body).unwrap_or_default();
-                    return Ok((PushRecord { body, version, rows, at: now }, false));
+                    return Ok(ControlFlow::Continue(version));
                 }
                 Attempt::Taken => {
                     self.catch_up().await?;
@@ -168,7 +235,8 @@ impl Table {
             return Ok(None);
         };
         let rows = |action: &Action| match action {
-            Action::Add(add) => {
+            // Rewritten rows were there before.
+            Action::Add(add) if add.data_change => {
                 let stats: serde_json::Value = serde_json::from_str(add.stats.as_deref()?).ok()?;
                 stats["numRecords"].as_u64()
             }
@@ -178,9 +246,12 @@ impl Table {
     }
 
     fn ask_for_upkeep(&self, version: u64) {
-        if version >= self.checkpoint.load(Ordering::Relaxed) + CHECKPOINT_EVERY {
+        let checkpoint_due = version >= self.checkpoint.load(Ordering::Relaxed) + CHECKPOINT_EVERY;
+        // Looking at all files is not for every commit.
+        let files_due = version.is_multiple_of(WORTH_WHILE as u64) && self.wants_compaction();
+        if checkpoint_due || files_due {
             // A full queue is no loss: the next commit asks again.
-            let _ = self.upkeep.try_send(self.dataset);
+            let _ = self.upkeep.try_send(Due::Commit(self.dataset));
         }
     }
 
@@ -193,6 +264,16 @@ impl Table {
         self.checkpoint.store(version, Ordering::Relaxed);
         self.forget_old_pushes();
         Ok(())
+    }
+
+    /// Whether the last vacuum of this process is long ago; from now on it is not.
+    pub(crate) fn vacuum_is_due(&self) -> bool {
+        let mut last = self.vacuumed.lock();
+        let due = last.is_none_or(|at| at.elapsed() >= VACUUM_EVERY);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
     }
 
     fn forget_old_pushes(&self) {

@@ -10,11 +10,11 @@ use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use parquet::arrow::AsyncArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use crate::error::{LakeError, Result};
-use crate::stats;
+use crate::stats::{self, INDEXED_COLUMNS};
 
 /// Row groups of 64 k rows with pages of 4 k: small enough to skip most of a file for a map window.
 const ROW_GROUP_ROWS: usize = 65_536;
@@ -84,6 +84,12 @@ fn properties(stored: &SchemaRef) -> Result<WriterProperties> {
         if matches!(field.data_type(), DataType::Float32 | DataType::Float64 | DataType::Timestamp(_, _)) {
             properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false);
         }
+    }
+    for field in stored.fields().iter().skip(INDEXED_COLUMNS).filter(|field| field.data_type().is_floating()) {
+        // The log says of the first columns whether they hold NaN, which Parquet's bounds leave out. Of the others nothing
+        // is known, so nothing may be skipped by them.
+        let path = ColumnPath::from(field.name().as_str());
+        properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
     }
     Ok(properties.build())
 }

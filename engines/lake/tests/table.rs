@@ -7,8 +7,8 @@ use arrow::array::{ArrayRef, AsArray as _, Float64Array, Int64Array, RecordBatch
 use arrow::datatypes::Int64Type;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use lakegate_catalog::{Column, ColumnType, DatasetId};
-use lakegate_lake::{Begin, Committed, Lake, LakeError, LakeOptions, Snapshot};
+use lakegate_catalog::{Column, ColumnType, DatasetId, MemoryCatalog};
+use lakegate_lake::{Begin, Committed, Lake, LakeError, LakeOptions, Snapshot, UpkeepOptions};
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use url::Url;
 
@@ -141,7 +141,8 @@ async fn a_key_counts_once_also_after_checkpoint_and_reopen() {
     assert_eq!(again, Committed { duplicate: true, ..first });
 
     // Enough commits for a checkpoint, so that the key is read from it and not from the commit.
-    let upkeep = tokio::spawn(Arc::clone(&lake).run_upkeep());
+    let options = UpkeepOptions { memory: 8 << 20, spill: None, retention: DAY };
+    let upkeep = tokio::spawn(Arc::clone(&lake).run_upkeep(Arc::new(MemoryCatalog::new()), options));
     let checkpoint = folder.path().join(id.to_string()).join("_delta_log/_last_checkpoint");
     let mut n = 0;
     while !checkpoint.exists() {
@@ -245,12 +246,16 @@ proptest! {
             let snapshot = snapshot(&lake, id).await;
             // Filters run inside the Parquet reader, as queries have it.
             let pruned = session(&lake, &snapshot, SessionConfig::new().set_bool("datafusion.execution.parquet.pushdown_filters", true));
-            for filter in [format!("id >= {low}"), format!("\"Größe (m)\" < {low}"), format!("word > 'w{low:+04}'"), format!("id = {low} or id is null")] {
+            for filter in [format!("id >= {low}"), format!("\"Größe (m)\" < {low}"), format!("\"Größe (m)\" > {low}"), format!("word > 'w{low:+04}'"), format!("id = {low} or id is null")] {
                 let matching = ask_session(&pruned, &format!("select count(*) from t where {filter}")).await;
                 // The same predicate hidden from every optimisation, on every row.
                 let all = ask_session(&pruned, &format!("select count(*) filter (where {filter}) from t")).await;
                 assert_eq!(matching, all, "{filter} on {files:?}");
             }
+            // A limit teaches the scan a bound while it runs.
+            let top = ask_session(&pruned, "select id from (select id, \"Größe (m)\" from t order by 2 desc nulls last limit 1)").await;
+            let all = ask_session(&pruned, "select id from (select id, row_number() over (order by \"Größe (m)\" desc nulls last) as n from t) where n = 1").await;
+            assert_eq!(top, all, "{files:?}");
             let extremes = pruned.sql("select min(id), max(id), min(word), max(word) from t").await.expect("plans").collect().await.expect("runs");
             let lowest = files.iter().flatten().flatten().min().copied();
             let seen = extremes[0].column(0).as_primitive::<Int64Type>();

@@ -59,6 +59,11 @@ pub(crate) const KEYS: &[Key] = &[
         get: |settings| Store::print(&Some(settings.storage_root())),
         ..key!(storage.root, Store, "Where root datasets are stored; default file://<data_dir>/lake/root.")
     },
+    key!(
+        storage.retention,
+        Span,
+        "How long files of older versions stay; at least twice query.max_timeout and ingest.timeout."
+    ),
     key!(query.memory, Size, "Memory of all queries together."),
     key!(query.memory_per_query, Size, "Memory of one query; never more than query.memory."),
     key!(query.process_memory, SizeOrZero, "The process's memory at which the largest query is cancelled; 0 chooses."),

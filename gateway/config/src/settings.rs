@@ -46,10 +46,13 @@ pub struct Catalog {
 }
 
 /// `[storage]`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Storage {
     /// URL of the folder of root datasets; see [`Settings::storage_root`] for the default.
     pub root: Option<String>,
+    /// How long files that the newest version no longer has stay, for older versions and running queries. At least
+    /// twice as long as a query or a push may run.
+    pub retention: Duration,
 }
 
 /// `[query]`
@@ -140,6 +143,12 @@ impl Settings {
             let path = self.data_dir.join("lake").join("root");
             url::Url::from_file_path(&path).map_or_else(|()| format!("file://{}", path.display()), String::from)
         })
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { root: None, retention: Duration::from_secs(7 * 86_400) }
     }
 }
 

@@ -55,6 +55,8 @@ impl Settings {
         self.data_dir = absolute(&self.data_dir, &sources.env, &sources.working_dir);
         self.query.timeout = self.query.timeout.min(self.query.max_timeout);
         self.query.memory_per_query = self.query.memory_per_query.min(self.query.memory);
+        let longest = self.query.max_timeout.max(self.ingest.timeout);
+        self.storage.retention = self.storage.retention.max(longest.saturating_mul(2));
         Ok(self)
     }
 }

@@ -202,6 +202,7 @@ proptest! {
         settings.query.memory = ByteSize::new(memory);
         settings.query.memory_per_query = ByteSize::new(memory);
         settings.ingest.timeout = Duration::from_millis(millis);
+        settings.storage.retention = settings.storage.retention.max(2 * settings.ingest.timeout);
         settings.log.level = level.to_owned();
         settings.catalog.database_url = Some(settings.database_url());
         settings.storage.root = Some(settings.storage_root());

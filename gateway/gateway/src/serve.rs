@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lakegate_catalog::{ApiToken, Catalog};
 use lakegate_catalog_sql::{SqlCatalog, SqlOptions};
 use lakegate_config::{ByteSize, Settings};
-use lakegate_lake::{Lake, LakeOptions};
+use lakegate_lake::{Lake, LakeOptions, UpkeepOptions};
 use lakegate_query::{Engine, EngineOptions};
 use lakegate_rest::{App, Limits};
 use tokio::net::TcpListener;
@@ -108,16 +108,16 @@ impl Gateway {
         };
         tokio::spawn(stop_on_signal(self.stop.clone())?);
         let lake = Arc::clone(&self.app.lake);
-        let background = [
-            tokio::spawn(Arc::clone(&lake).run_upkeep()),
-            tokio::spawn(sweep::run(Arc::clone(&self.app.catalog), lake, self.settings.query.max_timeout)),
-        ];
+        let catalog: Arc<dyn Catalog> = Arc::clone(&self.app.catalog);
+        let upkeep = upkeep_thread()?;
+        upkeep.spawn(Arc::clone(&lake).run_upkeep(catalog, upkeep_options(&self.settings, &self.folder)));
+        let sweep = tokio::spawn(sweep::run(Arc::clone(&self.app.catalog), lake, self.settings.query.max_timeout));
         tracing::info!(address = %self.address, "serving");
         let router = lakegate_rest::router(Arc::clone(&self.app));
         let drained = server::run(self.listener, router, how, self.stop).await;
-        for task in background {
-            task.abort();
-        }
+        sweep.abort();
+        // A rewrite that is cut leaves the table as it was.
+        upkeep.shutdown_background();
         if drained {
             tracing::info!("all requests ended; stopped");
             Ok(())
@@ -178,6 +178,26 @@ fn engine_options(settings: &Settings, folder: &DataFolder) -> EngineOptions {
         timeout: query.timeout,
         max_timeout: query.max_timeout,
         max_concurrent: query.max_concurrent,
+    }
+}
+
+/// Rewriting files computes; it has one thread, apart from requests and queries.
+fn upkeep_thread() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .thread_name("upkeep")
+        .build()
+        .map_err(|e| Failure::other(format!("threads cannot be started: {e}")))
+}
+
+fn upkeep_options(settings: &Settings, folder: &DataFolder) -> UpkeepOptions {
+    /// Enough to sort what one rewrite takes in with little spilling.
+    const MEMORY: usize = 128 << 20;
+    UpkeepOptions {
+        memory: MEMORY,
+        spill: Some((folder.join("spill"), settings.query.spill_per_query.bytes())),
+        retention: settings.storage.retention,
     }
 }
 

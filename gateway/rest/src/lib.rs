@@ -15,6 +15,7 @@ mod grants;
 mod health;
 mod ingest;
 mod intake;
+mod maintenance;
 mod metrics;
 mod observe;
 mod openapi;

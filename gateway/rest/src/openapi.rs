@@ -17,7 +17,9 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::problem::Problem;
-use crate::{datasets, grants, health, ingest, metrics, observe, page, principals, query, receipts, tokens, whoami};
+use crate::{
+    datasets, grants, health, ingest, maintenance, metrics, observe, page, principals, query, receipts, tokens, whoami,
+};
 
 /// Bytes of a request body other than a push.
 const MAX_REQUEST: usize = 1 << 20;
@@ -31,6 +33,8 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(openapi_json))
         .routes(routes!(datasets::list_datasets, datasets::create_dataset))
         .routes(routes!(datasets::show_dataset, datasets::delete_dataset))
+        .routes(routes!(maintenance::compact))
+        .routes(routes!(maintenance::vacuum))
         .routes(routes!(query::query))
         .routes(routes!(receipts::show_receipt))
         .routes(routes!(whoami::whoami))

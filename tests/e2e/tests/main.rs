@@ -15,6 +15,8 @@ mod hostile;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod maintenance;
+#[cfg(test)]
 mod observe;
 #[cfg(test)]
 mod openapi;

@@ -1,0 +1,70 @@
+//! Vacuum: removes the files that no version of the last days and no running query needs.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::ObjectMeta;
+use object_store::path::Path;
+
+use crate::error::Result;
+use crate::table::Table;
+
+/// What a vacuum did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vacuumed {
+    /// Files that were removed.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Table {
+    /// Removes data files that are older than `retention` and needed by nothing: not by the newest version, not by a
+    /// version that was the newest within `retention`, not by a snapshot that this process still holds.
+    ///
+    /// `retention` must be longer than any push and any query of any process takes: a file that is being written has no
+    /// version yet, and another process's snapshot is not known here. Safe to repeat and to break off.
+    pub(crate) async fn vacuum(&self, retention: Duration) -> Result<Vacuumed> {
+        let retention = chrono::TimeDelta::from_std(retention).unwrap_or(chrono::TimeDelta::MAX);
+        let oldest = chrono::Utc::now().checked_sub_signed(retention).unwrap_or(chrono::DateTime::UNIX_EPOCH);
+        // Files first, then what is needed: a file that comes to be needed in between is young.
+        let old: Vec<ObjectMeta> = self
+            .log
+            .files
+            .list(None)
+            .try_filter(|file| std::future::ready(is_data(&file.location) && file.last_modified < oldest))
+            .try_collect()
+            .await?;
+        let needed = self.needed_since(oldest.timestamp_millis()).await?;
+        let doomed: Vec<ObjectMeta> = old.into_iter().filter(|file| !needed.contains(file.location.as_ref())).collect();
+        let mut done = Vacuumed::default();
+        for file in &doomed {
+            done.bytes += file.size;
+        }
+        let paths: BoxStream<'static, _> = futures::stream::iter(doomed).map(|file| Ok(file.location)).boxed();
+        let mut removed = self.log.files.delete_stream(paths);
+        while let Some(one) = removed.next().await {
+            match one {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => done.files += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(done)
+    }
+
+    async fn needed_since(&self, oldest_millis: i64) -> Result<HashSet<String>> {
+        let mut needed: HashSet<String> = self.log.removed_since(oldest_millis).await?.into_iter().collect();
+        let newest = self.snapshot().await?;
+        for snapshot in self.held().into_iter().chain([newest]) {
+            needed.extend(snapshot.files.iter().map(|file| file.path.clone()));
+        }
+        Ok(needed)
+    }
+}
+
+/// Whether an object is a data file of the table; what starts with `_` or `.` is the log's or someone else's.
+fn is_data(path: &Path) -> bool {
+    path.parts().all(|part| !part.as_ref().starts_with(['_', '.'])) && path.as_ref().ends_with(".parquet")
+}
