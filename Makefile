@@ -3,6 +3,7 @@
 
 CACHE := $(shell printf %s "$${XDG_CACHE_HOME:-$$HOME/.cache}/lakegate")
 CHECKOUT := $(shell printf %s "$(CURDIR)" | cksum | cut -d' ' -f1)
+PEERS := $(shell cksum < bench/requirements.txt | cut -d' ' -f1)
 REQUIREMENTS := $(shell cksum < tests/requirements.txt | cut -d' ' -f1)
 
 # Outside the checkout, so that a fresh clone or a clean tree does not take the built dependencies with
@@ -20,7 +21,7 @@ export LAKEGATE_BIN LAKEGATE_PYTHON
 
 # One cargo at a time: builds share a lock and memory.
 .NOTPARALLEL:
-.PHONY: help build demo run test unit setup lint docs doctor soak clean
+.PHONY: help build demo run test unit setup lint docs doctor soak bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z][a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -62,6 +63,9 @@ doctor: ## Say which tools are here, and how to install the missing ones
 
 soak: setup build ## The long proofs: 50 kills, a 2 GiB push, a 5 GB answer; writes docs/soak/
 	sh scripts/soak.sh
+
+bench: ## Measure with optimisation, beside the peers; SUITES="tpch scan" for some; writes bench/runs/
+	sh scripts/bench.sh "$(PYTHON)" "$(CACHE)/venv-bench-$(PEERS)" $(SUITES)
 
 clean: ## Remove what was built
 	cargo clean

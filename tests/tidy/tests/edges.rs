@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "lakegate-rest",
         ],
     ),
+    ("lakegate-bench", &["lakegate-catalog", "lakegate-e2e", "lakegate-formats", "lakegate-lake"]),
     ("lakegate-e2e", &[]),
     ("lakegate-slt", &["lakegate-e2e"]),
     ("lakegate-tidy", &[]),

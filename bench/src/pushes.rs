@@ -1,0 +1,209 @@
+//! Small durable pushes: by 1, 8 and 64 clients on a disk and on an S3 emulator, beside what the disk itself takes for a
+//! write that is synced; and by one client as the table grows old, beside a new table.
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use lakegate_e2e::client::dataset_path;
+use lakegate_e2e::{Answer, Client, Gateway, Options, Result, environment};
+use reqwest::Method;
+use serde_json::json;
+use tokio::process::{Child, Command};
+
+use crate::record::Recorder;
+
+/// What the steps of a measurement fail with.
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Longer than any push takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1_800);
+const ROUNDS: u32 = 3;
+const CLIENTS: [usize; 3] = [1, 8, 64];
+const ROWS: usize = 10;
+const LONG: Duration = Duration::from_secs(5);
+const AGES: [u64; 3] = [10, 1_000, 10_000];
+
+pub(crate) async fn run(record: &Recorder) -> Result {
+    let disk = Gateway::start().await?;
+    let emulator = Emulator::start().await?;
+    let bucket = emulator.gateway().await?;
+    for round in 1..=ROUNDS {
+        for clients in CLIENTS {
+            let what = format!("{ROWS} rows, {clients} clients");
+            record.measured("pushes", &what, "one synced write of the disk", round, synced_writes(clients)?)?;
+            for (side, gateway) in [("disk", &disk), ("s3 emulator", &bucket)] {
+                let name = format!("bench.r{round}_c{clients}");
+                let mut times = burst(gateway, &name, clients).await?;
+                record.measured("pushes", &what, side, round, summary(&mut times))?;
+            }
+        }
+    }
+    ages(record, &disk).await
+}
+
+/// Pushes for a while; how long each took.
+async fn burst(gateway: &Gateway, dataset: &str, clients: usize) -> Result<Vec<Duration>> {
+    create(gateway, dataset).await?;
+    let until = Instant::now() + LONG;
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..clients {
+        let pusher = Pusher::new(gateway, dataset)?;
+        running.spawn(async move {
+            let mut times = Vec::new();
+            while Instant::now() < until {
+                times.push(pusher.push().await?);
+            }
+            Ok::<_, Failed>(times)
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(done) = running.join_next().await {
+        all.extend(done??);
+    }
+    Ok(all)
+}
+
+async fn create(gateway: &Gateway, dataset: &str) -> Result {
+    let schema = json!([{ "name": "id", "type": "bigint" }, { "name": "word", "type": "string" }]);
+    gateway.client().post("/v1/datasets", &json!({ "name": dataset, "schema": schema })).await?.expect(201)?;
+    Ok(())
+}
+
+/// One client with a connection that it keeps.
+struct Pusher {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+    body: String,
+}
+
+impl Pusher {
+    fn new(gateway: &Gateway, dataset: &str) -> Result<Self> {
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        let url = format!("{}{}/ingest", gateway.base(), dataset_path(dataset));
+        let body = (0..ROWS).map(|n| format!("{{\"id\":{n},\"word\":\"word {n}\"}}\n")).collect();
+        Ok(Self { http, url, token: gateway.token().to_owned(), body })
+    }
+
+    async fn push(&self) -> Result<Duration> {
+        let started = Instant::now();
+        let request = self.http.request(Method::POST, &self.url).bearer_auth(&self.token);
+        let request = request.header("content-type", "application/x-ndjson").body(self.body.clone());
+        let answer = Answer::of(request).await?;
+        match answer.status {
+            200 => Ok(started.elapsed()),
+            // Told to come back: the wait is part of what a push costs.
+            503 | 429 => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Box::pin(self.push()).await.map(|more| started.elapsed().max(more))
+            }
+            _ => Err(answer.expect(200).err().unwrap_or_else(|| "refused".into())),
+        }
+    }
+}
+
+fn summary(times: &mut [Duration]) -> serde_json::Value {
+    times.sort_unstable();
+    let at = |share: f64| {
+        let last = times.len().saturating_sub(1);
+        times.get((last as f64 * share) as usize).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+    };
+    let per_second = times.len() as f64 / LONG.as_secs_f64();
+    json!({ "pushes": times.len(), "per_second": per_second, "p50_ms": at(0.5), "p99_ms": at(0.99) })
+}
+
+/// What the disk takes: new files of a few kilobytes, each synced, by as many threads.
+fn synced_writes(threads: usize) -> Result<serde_json::Value> {
+    let folder = std::env::temp_dir().join(format!("lakegate-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let until = Instant::now() + LONG / 5;
+    let mut times = std::thread::scope(|scope| {
+        let write = |thread: usize| {
+            let folder = &folder;
+            move || {
+                let mut times = Vec::new();
+                while Instant::now() < until {
+                    let started = Instant::now();
+                    let mut file = std::fs::File::create(folder.join(format!("{thread}-{}", times.len())))?;
+                    file.write_all(&[7; 2_048])?;
+                    file.sync_all()?;
+                    times.push(started.elapsed());
+                }
+                Ok::<_, std::io::Error>(times)
+            }
+        };
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(write(thread))).collect();
+        running.into_iter().flat_map(|one| one.join().map(Result::unwrap_or_default)).flatten().collect::<Vec<_>>()
+    });
+    std::fs::remove_dir_all(&folder)?;
+    let mut numbers = summary(&mut times);
+    numbers["per_second"] = json!(times.len() as f64 / (LONG / 5).as_secs_f64());
+    Ok(numbers)
+}
+
+/// One client on a table at version 10, 1,000 and 10,000, in turns with one on a new table.
+async fn ages(record: &Recorder, gateway: &Gateway) -> Result {
+    const PUSHES: u64 = 100;
+    let old = Pusher::new(gateway, "bench.old")?;
+    create(gateway, "bench.old").await?;
+    let mut version = 0;
+    for (at, age) in AGES.into_iter().enumerate() {
+        while version < age {
+            old.push().await?;
+            version += 1;
+        }
+        let name = format!("bench.new_{at}");
+        create(gateway, &name).await?;
+        let new = Pusher::new(gateway, &name)?;
+        let (mut old_times, mut new_times) = (Vec::new(), Vec::new());
+        for _ in 0..PUSHES {
+            old_times.push(old.push().await?);
+            new_times.push(new.push().await?);
+            version += 1;
+        }
+        for (side, mut times) in [("old table", old_times), ("new table", new_times)] {
+            record.measured("ages", &format!("after {age} pushes"), side, 1, summary(&mut times))?;
+        }
+    }
+    Ok(())
+}
+
+/// An S3 emulator: moto.
+struct Emulator {
+    _process: Child,
+    port: u16,
+}
+
+impl Emulator {
+    async fn start() -> Result<Self> {
+        let python = environment("LAKEGATE_BENCH_PYTHON", "an interpreter with bench/requirements.txt installed")?;
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let server = std::path::Path::new(&python).with_file_name("moto_server");
+        let process = Command::new(server)
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        let bucket = Client::new(format!("http://127.0.0.1:{port}"), None)?;
+        let patience = Instant::now();
+        while bucket.call(Method::PUT, "/lake").await.is_err() {
+            if patience.elapsed() > Duration::from_secs(60) {
+                return Err("the S3 emulator does not answer".into());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(Self { _process: process, port })
+    }
+
+    async fn gateway(&self) -> Result<Gateway> {
+        Options::serve()?
+            .setting("storage.root", "s3://lake/tables")
+            .setting("storage.s3.endpoint", &format!("http://127.0.0.1:{}", self.port))
+            .setting("storage.s3.access_key_id", "bench")
+            .setting("storage.s3.secret_access_key", "bench")
+            .start()
+            .await
+    }
+}
