@@ -14,9 +14,11 @@ export CARGO_TARGET_DIR
 
 PYTHON ?= python3
 VENV := $(CACHE)/venv-$(REQUIREMENTS)
+AZURITE := $(CACHE)/azurite-3.37.0
 LAKEGATE_BIN ?= $(CARGO_TARGET_DIR)/debug/lakegate
 LAKEGATE_PYTHON ?= $(VENV)/bin/python
-export LAKEGATE_BIN LAKEGATE_PYTHON
+LAKEGATE_AZURITE ?= $(AZURITE)/node_modules/.bin/azurite-blob
+export LAKEGATE_BIN LAKEGATE_PYTHON LAKEGATE_AZURITE
 
 # One cargo at a time: builds share a lock and memory.
 .NOTPARALLEL:
@@ -45,7 +47,7 @@ unit:
 	fi
 
 setup: ## Make ready what the tests need (DEBIAN=1 also installs packages)
-	@CI="$(CI)" DEBIAN="$(DEBIAN)" sh scripts/setup.sh "$(PYTHON)" "$(VENV)"
+	@CI="$(CI)" DEBIAN="$(DEBIAN)" sh scripts/setup.sh "$(PYTHON)" "$(VENV)" "$(AZURITE)"
 
 lint: ## Formatting, clippy without warnings, scripts that parse
 	cargo fmt --all --check
@@ -60,9 +62,9 @@ docs: build ## Run every console block of the README against a fresh demo and co
 doctor: ## Say which tools are here, and how to install the missing ones
 	@sh scripts/doctor.sh
 
-soak: setup build ## The long proofs: 50 kills, a 2 GiB push, a 5 GB answer; writes docs/soak/
+soak: setup build ## The long proofs: 50 kills, faults of a store, a 2 GiB push, a 5 GB answer; writes docs/soak/
 	sh scripts/soak.sh
 
 clean: ## Remove what was built
 	cargo clean
-	rm -rf "$(VENV)"
+	rm -rf "$(VENV)" "$(AZURITE)"

@@ -28,5 +28,6 @@ pub use append::{Append, Committed};
 pub use error::{LakeError, Result};
 pub use lake::{Lake, LakeOptions};
 pub use snapshot::Snapshot;
+pub use store::{AzureOptions, S3Options, StoreEnvironment, StoreOptions};
 pub use table::{Begin, Table};
 pub use txn::{PushKey, PushRecord};
