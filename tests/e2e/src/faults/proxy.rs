@@ -3,13 +3,14 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -41,6 +42,8 @@ struct State {
     dealt: Mutex<Dealt>,
     /// Woken whenever a fault is dealt.
     news: Notify,
+    /// Whether conditions of requests are left out.
+    unconditional: AtomicBool,
 }
 
 /// A fault that waits for its moment.
@@ -63,8 +66,15 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build()?;
-        let (armed, dealt, news) = (Mutex::default(), Mutex::default(), Notify::new());
-        let proxy = Self(Arc::new(State { url, upstream: upstream.to_owned(), http, armed, dealt, news }));
+        let proxy = Self(Arc::new(State {
+            url,
+            upstream: upstream.to_owned(),
+            http,
+            armed: Mutex::default(),
+            dealt: Mutex::default(),
+            news: Notify::new(),
+            unconditional: AtomicBool::new(false),
+        }));
         let accepting = proxy.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -85,6 +95,11 @@ impl Proxy {
         self.0.armed.lock().push(Armed { table: table.to_owned(), fault, left });
     }
 
+    /// From now on it is a store without conditional writes.
+    pub fn ignore_conditions(&self) {
+        self.0.unconditional.store(true, Ordering::Relaxed);
+    }
+
     /// How often each fault has been dealt, a storm counted once.
     pub fn dealt(&self) -> Dealt {
         self.0.dealt.lock().clone()
@@ -101,7 +116,10 @@ impl Proxy {
     }
 
     async fn serve(self, stream: TcpStream) {
-        let service = service_fn(move |request| self.clone().answer(request).boxed());
+        let service = service_fn(move |request| {
+            let answer = self.clone().answer(request);
+            async move { answer.await.map_err(|error| std::io::Error::other(error.to_string())) }.boxed()
+        });
         let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         let ended = poll_fn(|context| connection.poll_without_shutdown(context)).await;
         if ended.is_err() {
@@ -114,7 +132,10 @@ impl Proxy {
         async move {
             let (parts, body) = request.into_parts();
             let body = body.collect().await?.to_bytes();
-            let request = Request::from_parts(parts, body);
+            let mut request = Request::from_parts(parts, body);
+            if self.0.unconditional.load(Ordering::Relaxed) {
+                request.headers_mut().remove("if-none-match");
+            }
             match self.due(&request) {
                 Some(kind) => self.fail(kind, &request).await,
                 None => self.forward(&request).await.map(whole),
@@ -226,8 +247,12 @@ fn whole(response: Response<Bytes>) -> Response<Body> {
 fn half(response: Response<Bytes>) -> Response<Body> {
     response.map(|bytes| {
         let first = Ok(Frame::data(bytes.slice(..bytes.len() / 2)));
-        let broken = Err(std::io::Error::other("broken off"));
-        StreamBody::new(futures::stream::iter([first, broken]).boxed()).boxed()
+        let broken = async {
+            // Time for the first half to leave.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Err(std::io::Error::other("broken off"))
+        };
+        BodyExt::boxed(StreamBody::new(stream::iter([first]).chain(stream::once(Box::pin(broken)))))
     })
 }
 
