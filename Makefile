@@ -15,9 +15,11 @@ export CARGO_TARGET_DIR
 
 PYTHON ?= python3
 VENV := $(CACHE)/venv-$(REQUIREMENTS)
+AZURITE := $(CACHE)/azurite-3.37.0
 LAKEGATE_BIN ?= $(CARGO_TARGET_DIR)/debug/lakegate
 LAKEGATE_PYTHON ?= $(VENV)/bin/python
-export LAKEGATE_BIN LAKEGATE_PYTHON
+LAKEGATE_AZURITE ?= $(AZURITE)/node_modules/.bin/azurite-blob
+export LAKEGATE_BIN LAKEGATE_PYTHON LAKEGATE_AZURITE
 
 # One cargo at a time: builds share a lock and memory.
 .NOTPARALLEL:
@@ -46,7 +48,7 @@ unit:
 	fi
 
 setup: ## Make ready what the tests need (DEBIAN=1 also installs packages)
-	@CI="$(CI)" DEBIAN="$(DEBIAN)" sh scripts/setup.sh "$(PYTHON)" "$(VENV)"
+	@CI="$(CI)" DEBIAN="$(DEBIAN)" sh scripts/setup.sh "$(PYTHON)" "$(VENV)" "$(AZURITE)"
 
 lint: ## Formatting, clippy without warnings, scripts that parse
 	cargo fmt --all --check
@@ -61,7 +63,7 @@ docs: build ## Run every console block of the README against a fresh demo and co
 doctor: ## Say which tools are here, and how to install the missing ones
 	@sh scripts/doctor.sh
 
-soak: setup build ## The long proofs: 50 kills, a 2 GiB push, a 5 GB answer; writes docs/soak/
+soak: setup build ## The long proofs: 50 kills, faults of a store, a 2 GiB push, a 5 GB answer; writes docs/soak/
 	sh scripts/soak.sh
 
 bench: ## Measure with optimisation, beside the peers; SUITES="tpch scan" for some; writes bench/runs/
@@ -69,4 +71,4 @@ bench: ## Measure with optimisation, beside the peers; SUITES="tpch scan" for so
 
 clean: ## Remove what was built
 	cargo clean
-	rm -rf "$(VENV)"
+	rm -rf "$(VENV)" "$(AZURITE)"

@@ -52,6 +52,8 @@ if [ -n "$postgres" ]; then
 else
   absent postgresql "$install postgresql   (or: make setup DEBIAN=1)"
 fi
+tool node "$install nodejs   (or: make setup DEBIAN=1)" node --version
+tool npm "$install npm   (or: make setup DEBIAN=1)" npm --version
 if $linux; then tool strace "$install strace   (or: make setup DEBIAN=1)" strace --version; fi
 
 [ "$missing" = 0 ] || {

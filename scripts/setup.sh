@@ -1,13 +1,15 @@
 #!/bin/sh
-# Makes ready what the tests need: Debian packages (only when CI=true or DEBIAN=1) and a Python
-# environment with the pinned clients that read what Lakegate writes. What is missing fails with the
-# command that installs it; nothing is skipped.
+# Makes ready what the tests need: Debian packages (only when CI=true or DEBIAN=1), a Python
+# environment with the pinned clients that read what Lakegate writes and an emulator of S3, and an emulator of
+# Azure's store in a folder whose name ends in its version. What is missing fails with the command that installs
+# it; nothing is skipped.
 #
-#   sh scripts/setup.sh PYTHON VENV
+#   sh scripts/setup.sh PYTHON VENV AZURITE
 set -eu
 
 python=$1
 venv=$2
+azurite=$3
 here=$(dirname "$0")
 
 as_root() {
@@ -23,11 +25,16 @@ strace_is_here() {
   [ "$(uname -s)" != Linux ] || command -v strace >/dev/null 2>&1
 }
 
-if ! postgres_is_here || ! strace_is_here || ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+node_is_here() {
+  command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1
+}
+
+if ! postgres_is_here || ! strace_is_here || ! node_is_here || ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
   if [ "${CI:-}" = true ] || [ "${DEBIAN:-}" = 1 ]; then
     as_root apt-get update -q
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
       postgresql strace python3 python3-venv
+    node_is_here || as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends nodejs npm
   else
     sh "$here/doctor.sh"
     exit 1
@@ -39,4 +46,11 @@ if [ ! -f "$venv/ready" ]; then
   "$python" -m venv "$venv"
   "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$here/../tests/requirements.txt"
   : >"$venv/ready"
+fi
+
+if [ ! -f "$azurite/ready" ]; then
+  rm -rf "$azurite"
+  mkdir -p "$azurite"
+  npm install --silent --no-fund --no-audit --no-save --prefix "$azurite" "azurite@${azurite##*-}"
+  : >"$azurite/ready"
 fi

@@ -12,7 +12,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt as _;
 use lakegate_e2e::{Client, Result, environment};
-use lakegate_lake::{Lake, LakeOptions};
+use lakegate_lake::{Lake, LakeOptions, StoreOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -42,7 +42,12 @@ pub(crate) async fn over_rest(client: &Client, sql: &str) -> Result<Took> {
 /// A session of plain DataFusion over the tables of a lake, under `schema`.
 pub(crate) async fn in_process(root: &Path, schema: &str, tables: &[(String, String)]) -> Result<SessionContext> {
     let root = Url::from_directory_path(root).map_err(|()| "the lake's root is not an absolute path")?;
-    let options = LakeOptions { root, idempotency_window: Duration::from_secs(86_400), expected: None };
+    let options = LakeOptions {
+        root,
+        idempotency_window: Duration::from_secs(86_400),
+        stores: StoreOptions::default(),
+        expected: None,
+    };
     let lake = Lake::open(&options).await?;
     let environment = RuntimeEnvBuilder::new().with_object_store_registry(lake.object_store_registry()).build_arc()?;
     let session = SessionContext::new_with_config_rt(SessionConfig::new(), environment);

@@ -158,7 +158,7 @@ impl Staged {
         match self.mode {
             PutMode::Create => {
                 // A hard link fails when the name is taken; a rename would overwrite in silence.
-                std::fs::hard_link(source, &self.target)?;
+                std::fs::hard_link(source, &self.target).map_err(no_hard_links)?;
                 std::fs::remove_file(source)?;
             }
             PutMode::Overwrite | PutMode::Update(_) => std::fs::rename(source, &self.target)?,
@@ -169,10 +169,20 @@ impl Staged {
     fn failed(&self, source: io::Error) -> object_store::Error {
         let path = self.location.to_string();
         let source = Box::new(source);
-        if source.kind() == io::ErrorKind::AlreadyExists {
-            return object_store::Error::AlreadyExists { path, source };
+        match source.kind() {
+            io::ErrorKind::AlreadyExists => object_store::Error::AlreadyExists { path, source },
+            io::ErrorKind::Unsupported => object_store::Error::NotSupported { source },
+            _ => object_store::Error::Generic { store: "DurableLocal", source },
         }
-        object_store::Error::Generic { store: "DurableLocal", source }
+    }
+}
+
+/// Says so when a file system has no hard links. The staged file was just written beside the new name, so that
+/// Linux's "operation not permitted" can mean nothing else.
+fn no_hard_links(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => io::Error::new(io::ErrorKind::Unsupported, error),
+        _ => error,
     }
 }
 

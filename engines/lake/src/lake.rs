@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::execution::object_store::ObjectStoreRegistry;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use lakegate_catalog::{Column, DatasetId, Datasets, LakeId};
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _};
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use url::Url;
@@ -18,7 +18,7 @@ use crate::error::{LakeError, Result};
 use crate::layout::Layout;
 use crate::log::Log;
 use crate::registry::LakeRegistry;
-use crate::store;
+use crate::store::{self, StoreOptions};
 use crate::table::Table;
 use crate::upkeep::{self, Due, UPKEEP_QUEUE, UpkeepOptions};
 use crate::vacuum::Vacuumed;
@@ -29,8 +29,10 @@ const OPEN_TABLES: usize = 1_024;
 /// How a lake is set up.
 #[derive(Clone, Debug)]
 pub struct LakeOptions {
-    /// Where the tables are: `file:///folder` or `memory:`.
+    /// Where the tables are: `file:///folder`, `s3://bucket/prefix`, `az://…`, `gs://…` or `memory:`.
     pub root: Url,
+    /// How remote stores are spoken to.
+    pub stores: StoreOptions,
     /// How long a push's idempotency key is remembered.
     pub idempotency_window: Duration,
     /// The lake that must be there. When given, nothing is created, and a missing or other one is refused.
@@ -52,7 +54,7 @@ impl Lake {
     /// expected. Errors: [`LakeError::BadStore`], [`LakeError::OtherLake`], [`LakeError::Storage`].
     pub async fn open(options: &LakeOptions) -> Result<Arc<Self>> {
         let (upkeep, due) = mpsc::channel(UPKEEP_QUEUE);
-        let (root, id) = store::open(&options.root, options.expected).await?;
+        let (root, id) = store::open(&options.root, &options.stores, options.expected).await?;
         Ok(Arc::new(Self {
             id,
             root,
@@ -66,7 +68,9 @@ impl Lake {
     /// A lake that lives as long as the process, for tests.
     pub async fn in_memory() -> Result<Arc<Self>> {
         let root = Url::parse("memory:/").map_err(|e| LakeError::Defect(e.to_string()))?;
-        Self::open(&LakeOptions { root, idempotency_window: Duration::from_secs(86_400), expected: None }).await
+        let stores = StoreOptions::default();
+        let idempotency_window = Duration::from_secs(86_400);
+        Self::open(&LakeOptions { root, stores, idempotency_window, expected: None }).await
     }
 
     /// Which lake this is, wherever it is moved.
@@ -109,10 +113,12 @@ impl Lake {
     /// Removes all files of a dataset. Safe to repeat; a missing table is no error.
     pub async fn remove(&self, id: DatasetId) -> Result<()> {
         self.tables.lock().remove(&id);
-        let mut files = self.root.list(Some(&Path::from(id.to_string())));
-        while let Some(file) = files.next().await {
-            match self.root.delete(&file?.location).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+        let files = self.root.list(Some(&Path::from(id.to_string())));
+        // Many at once where the store can.
+        let mut removed = self.root.delete_stream(files.map_ok(|file| file.location).boxed());
+        while let Some(file) = removed.next().await {
+            match file {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }

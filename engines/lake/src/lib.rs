@@ -31,6 +31,7 @@ pub use compact::{CompactOptions, Compacted};
 pub use error::{LakeError, Result};
 pub use lake::{Lake, LakeOptions};
 pub use snapshot::Snapshot;
+pub use store::{AzureOptions, S3Options, StoreEnvironment, StoreOptions};
 pub use table::{Begin, Table};
 pub use txn::{PushKey, PushRecord};
 pub use upkeep::UpkeepOptions;

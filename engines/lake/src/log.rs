@@ -27,8 +27,15 @@ use crate::layout::Layout;
 use crate::snapshot::{DataFile, Snapshot};
 use crate::txn::{self, Pushes};
 
+/// Waits after each time that a store refused a new commit, and has none there.
+const REFUSAL_PAUSES: [Duration; 4] =
+    [Duration::from_millis(20), Duration::from_millis(80), Duration::from_millis(320), Duration::from_millis(640)];
+
 /// How long log files are kept behind the newest checkpoint.
 const LOG_RETENTION: &str = "interval 7 days";
+
+/// Names one attempt to create a table, in its first commit.
+const ATTEMPT: &str = "lakegate.attempt";
 
 /// The log of one table.
 pub(crate) struct Log {
@@ -66,7 +73,8 @@ impl Log {
     pub(crate) async fn create(&self, layout: &Layout, window: Duration) -> Result<()> {
         // Nothing of a push may be forgotten before its idempotency window has passed.
         let keep = format!("interval {} seconds", window.as_secs().max(1));
-        CreateBuilder::new()
+        let attempt = uuid::Uuid::new_v4().to_string();
+        let created = CreateBuilder::new()
             .with_log_store(Arc::clone(&self.store))
             .with_save_mode(SaveMode::ErrorIfExists)
             .with_columns(layout.delta_fields()?)
@@ -74,9 +82,22 @@ impl Log {
                 ("delta.logRetentionDuration", Some(LOG_RETENTION)),
                 ("delta.setTransactionRetentionDuration", Some(keep.as_str())),
             ])
-            .with_commit_properties(hooks_off())
-            .await?;
-        Ok(())
+            .with_commit_properties(hooks_off().with_metadata([(ATTEMPT.to_owned(), attempt.clone().into())]))
+            .await;
+        match created {
+            Ok(_) => Ok(()),
+            // As with any commit, the log knows best what landed.
+            Err(_) if self.created_by(&attempt).await? => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn created_by(&self, attempt: &str) -> Result<bool> {
+        let actions = self.read(0).await?.unwrap_or_default();
+        Ok(actions.iter().any(|action| match action {
+            Action::CommitInfo(commit) => commit.info.get(ATTEMPT).and_then(|value| value.as_str()) == Some(attempt),
+            _ => false,
+        }))
     }
 
     /// Reads the newest version from checkpoint and commits.
@@ -144,7 +165,8 @@ impl Log {
     /// Commits these actions as exactly this version.
     ///
     /// After a doubtful answer the log is asked what is really there: a commit of ours that landed is
-    /// a success, whatever the store said.
+    /// a success, whatever the store said. "It exists" is such an answer too: it may be ours, from an attempt whose
+    /// answer was lost, or there may be nothing, when S3 refused two writers at once.
     pub(crate) async fn commit(
         &self,
         version: u64,
@@ -154,18 +176,21 @@ impl Log {
         let ours = CommitData::new(actions, operation, std::collections::HashMap::new(), Vec::new())
             .get_bytes()
             .map_err(DeltaTableError::from)?;
-        let entry = CommitOrBytes::LogBytes(ours.clone());
-        let doubt = match self.store.write_commit_entry(version, entry, uuid::Uuid::new_v4()).await {
-            Ok(()) => return Ok(Attempt::Landed),
-            Err(TransactionError::VersionAlreadyExists(_)) => None,
-            Err(error) => Some(error),
-        };
-        match (self.store.read_commit_entry(version).await?, doubt) {
-            (Some(there), _) if there == ours => Ok(Attempt::Landed),
-            (Some(_), _) => Ok(Attempt::Taken),
-            (None, Some(error)) => Err(DeltaTableError::from(error).into()),
-            (None, None) => Err(LakeError::Defect("a version was taken and is not there".to_owned())),
+        for pause in REFUSAL_PAUSES {
+            let entry = CommitOrBytes::LogBytes(ours.clone());
+            let doubt = match self.store.write_commit_entry(version, entry, uuid::Uuid::new_v4()).await {
+                Ok(()) => return Ok(Attempt::Landed),
+                Err(TransactionError::VersionAlreadyExists(_)) => None,
+                Err(error) => Some(error),
+            };
+            match (self.store.read_commit_entry(version).await?, doubt) {
+                (Some(there), _) if there == ours => return Ok(Attempt::Landed),
+                (Some(_), _) => return Ok(Attempt::Taken),
+                (None, Some(error)) => return Err(DeltaTableError::from(error).into()),
+                (None, None) => tokio::time::sleep(pause).await,
+            }
         }
+        Err(LakeError::Contended(REFUSAL_PAUSES.len() as u32))
     }
 
     /// Writes a checkpoint of the newest version, then removes log files that it made superfluous.

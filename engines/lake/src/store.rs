@@ -1,7 +1,17 @@
-//! From a storage URL to an object store.
+//! From a storage URL to an object store that holds what it promises.
+//!
+//! [`remote`] builds the clients of S3, Azure and Google, [`upload`] leaves no upload half done, and
+//! [`probe`] refuses a store that would lose commits. Here: which of them a URL means, and the marker that
+//! says which lake it holds.
+
+mod options;
+mod probe;
+mod remote;
+mod upload;
 
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use lakegate_catalog::LakeId;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -12,25 +22,59 @@ use url::Url;
 use crate::durable::{DurableLocal, create_durable_folder};
 use crate::error::{LakeError, Result};
 
+pub use options::{AzureOptions, S3Options, StoreEnvironment, StoreOptions};
+
 /// Opens the root that holds all tables, and tells which lake it is.
 ///
-/// `file:///folder`, each write synced; `memory:` lives as long as the process and is for tests. A new root gets
-/// its marker, unless a lake is expected to be there already.
-pub(crate) async fn open(url: &Url, expected: Option<LakeId>) -> Result<(Arc<dyn ObjectStore>, LakeId)> {
+/// `file:///folder`, each write synced; `s3://`, `az://`, `gs://` with a prefix or without; `memory:` lives as long
+/// as the process and is for tests. A new root gets its marker, unless a lake is expected to be there already.
+/// Costs a few small requests; a store that does not hold conditional writes is refused.
+pub(crate) async fn open(
+    url: &Url,
+    options: &StoreOptions,
+    expected: Option<LakeId>,
+) -> Result<(Arc<dyn ObjectStore>, LakeId)> {
     let store: Arc<dyn ObjectStore> = match url.scheme() {
         "memory" => Arc::new(InMemory::new()),
         "file" => open_folder(url, expected)?,
-        other => return Err(bad(url, &format!("scheme `{other}` is not supported; use file:///a/folder"))),
+        "s3" | "az" | "gs" => remote::open(url, options)?,
+        other => {
+            let why = format!("scheme `{other}` is not supported; use s3://, az://, gs:// or file:///a/folder");
+            return Err(bad(url, &why));
+        }
     };
-    let found = match expected {
-        Some(_) => marked(url, store.as_ref()).await?,
-        None => Some(mark(url, store.as_ref()).await?),
+    let found = identify(url, store.as_ref(), expected).await.map_err(|error| refused(url, error))?;
+    Ok((store, found))
+}
+
+/// Which lake the root holds. Nothing is written to a root that turns out to be another's.
+async fn identify(url: &Url, store: &dyn ObjectStore, expected: Option<LakeId>) -> Result<LakeId> {
+    let Some(expected) = expected else {
+        probe::conditional_writes(url, store).await?;
+        return mark(url, store).await;
     };
-    match (found, expected) {
-        (Some(found), None) => Ok((store, found)),
-        (Some(found), Some(expected)) if found == expected => Ok((store, found)),
-        (found, _) => Err(LakeError::OtherLake { url: shown(url), found }),
+    match marked(url, store).await? {
+        Some(found) if found == expected => {}
+        found => return Err(LakeError::OtherLake { url: shown(url), found }),
     }
+    probe::conditional_writes(url, store).await?;
+    Ok(expected)
+}
+
+/// What a store says at the start, in words that tell what to change; its full answer is in the log.
+fn refused(url: &Url, error: LakeError) -> LakeError {
+    let LakeError::Storage(error) = error else {
+        return error;
+    };
+    let said = remote::root_cause(&error);
+    let why = match &error {
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            format!("the store refuses these credentials, or they lack a right: {said}")
+        }
+        object_store::Error::NotFound { .. } => format!("the bucket or container does not exist: {said}"),
+        _ => format!("the store does not answer as it should: {said}"),
+    };
+    bad(url, &why)
 }
 
 fn open_folder(url: &Url, expected: Option<LakeId>) -> Result<Arc<dyn ObjectStore>> {
@@ -57,6 +101,7 @@ async fn mark(url: &Url, store: &dyn ObjectStore) -> Result<LakeId> {
     let content = serde_json::to_string(&marker).map_err(|e| LakeError::Defect(e.to_string()))?;
     match store.put_opts(&Path::from(MARKER), format!("{content}\n").into(), PutMode::Create.into()).await {
         Ok(_) => Ok(marker.lake),
+        // Also when it is ours, and only the answer to the first attempt was lost.
         Err(object_store::Error::AlreadyExists { .. }) => {
             marked(url, store).await?.ok_or_else(|| bad(url, "its lakegate.json comes and goes"))
         }
@@ -75,7 +120,13 @@ async fn marked(url: &Url, store: &dyn ObjectStore) -> Result<Option<LakeId>> {
                 Err(bad(url, "its lakegate.json was not written by lakegate; restore that file, or use another root"))
             }
         },
-        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(object_store::Error::NotFound { .. }) => {
+            // A bucket that does not exist has no marker either; only a list tells them apart.
+            if let Some(Err(error)) = store.list(None).next().await {
+                return Err(error.into());
+            }
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -22,6 +22,10 @@ const PAGE_ROWS: usize = 4_096;
 /// A row group is also ended when it holds this much in memory, whatever its rows weigh.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
+/// A larger file goes to the store in parts of this size, this many at a time.
+const PART_BYTES: usize = 8 << 20;
+const PARTS_AT_ONCE: usize = 4;
+
 /// Writes one data file. Dropped before [`FileWriter::finish`] it leaves nothing that a reader sees.
 pub(crate) struct FileWriter {
     path: String,
@@ -34,7 +38,8 @@ impl FileWriter {
     /// Starts a file with a name that no other file has.
     pub(crate) fn start(store: Arc<dyn ObjectStore>, stored: SchemaRef) -> Result<Self> {
         let path = format!("part-{}.parquet", uuid::Uuid::now_v7());
-        let object = BufWriter::new(store, Path::from(path.as_str()));
+        let object = BufWriter::with_capacity(store, Path::from(path.as_str()), PART_BYTES);
+        let object = object.with_max_concurrency(PARTS_AT_ONCE);
         let writer = AsyncArrowWriter::try_new(object, Arc::clone(&stored), Some(properties(&stored)?))?;
         let has_nan = vec![false; stored.fields().len()];
         Ok(Self { path, stored, writer, has_nan })

@@ -11,7 +11,7 @@ impl Settings {
         let mut text = String::new();
         let mut section = "";
         for key in KEYS {
-            let (of, name) = key.name.split_once('.').unwrap_or(("", key.name));
+            let (of, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
             if of != section {
                 text += &format!("\n[{of}]\n");
                 section = of;
@@ -25,6 +25,7 @@ impl Settings {
 fn toml_value(value: Printed) -> String {
     match value {
         Printed::Number(number) => number.to_string(),
+        Printed::Truth(truth) => truth.to_string(),
         Printed::Text(text) => toml::Value::String(hide_secrets(&text)).to_string(),
     }
 }

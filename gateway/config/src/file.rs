@@ -41,7 +41,7 @@ fn flatten(prefix: &str, table: &DeTable<'_>, place: &dyn Fn(usize) -> Place, en
 }
 
 fn is_section(name: &str) -> bool {
-    crate::keys::KEYS.iter().any(|key| key.name.split_once('.').is_some_and(|(section, _)| section == name))
+    crate::keys::KEYS.iter().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
 fn as_text(value: &DeValue<'_>) -> String {

@@ -14,6 +14,8 @@ pub(crate) enum Printed {
     Text(String),
     /// A TOML integer.
     Number(usize),
+    /// A TOML boolean.
+    Truth(bool),
 }
 
 /// One form. The text may come from a flag, a variable or a TOML scalar.
@@ -183,10 +185,64 @@ pub(crate) struct Store;
 
 impl Form for Store {
     type Value = Option<String>;
-    const EXPECTED: &'static str = "a URL such as \"file:///srv/lake\"";
+    const EXPECTED: &'static str = "a URL such as \"file:///srv/lake\" or \"s3://bucket/prefix\"";
 
     fn read(text: &str) -> Option<Option<String>> {
         (text.contains("://") && url::Url::parse(text).is_ok()).then(|| Some(text.to_owned()))
+    }
+
+    fn print(value: &Option<String>) -> Printed {
+        Printed::Text(value.clone().unwrap_or_default())
+    }
+}
+
+/// Yes or no.
+pub(crate) struct Truth;
+
+impl Form for Truth {
+    type Value = bool;
+    const EXPECTED: &'static str = "true or false";
+
+    fn read(text: &str) -> Option<bool> {
+        text.trim().parse().ok()
+    }
+
+    fn print(value: &bool) -> Printed {
+        Printed::Truth(*value)
+    }
+}
+
+/// Where a store answers; empty leaves it open.
+pub(crate) struct Endpoint;
+
+impl Form for Endpoint {
+    type Value = Option<String>;
+    const EXPECTED: &'static str = "a URL such as \"https://s3.example.org\", without credentials, or empty";
+
+    fn read(text: &str) -> Option<Option<String>> {
+        if text.is_empty() {
+            return Some(None);
+        }
+        let url = url::Url::parse(text).ok()?;
+        let plain = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
+        plain.then(|| Some(text.to_owned()))
+    }
+
+    fn print(value: &Option<String>) -> Printed {
+        Printed::Text(value.clone().unwrap_or_default())
+    }
+}
+
+/// A name without spaces; empty leaves it open.
+pub(crate) struct Word;
+
+impl Form for Word {
+    type Value = Option<String>;
+    const EXPECTED: &'static str = "a name, or empty";
+
+    fn read(text: &str) -> Option<Option<String>> {
+        let fits = text.len() <= 255 && text.chars().all(|c| c.is_ascii_graphic());
+        fits.then(|| (!text.is_empty()).then(|| text.to_owned()))
     }
 
     fn print(value: &Option<String>) -> Printed {

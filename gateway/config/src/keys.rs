@@ -1,8 +1,8 @@
 //! The table of keys: every setting's name, meaning, form and place in [`Settings`].
 
 use crate::form::{
-    Address, Count, CountOrZero, Database, Folder, Form, Format, Level, Printed, Size, SizeOrZero, Span, SpanOrZero,
-    Store,
+    Address, Count, CountOrZero, Database, Endpoint, Folder, Form, Format, Level, Printed, Size, SizeOrZero, Span,
+    SpanOrZero, Store, Truth, Word,
 };
 use crate::settings::Settings;
 
@@ -21,16 +21,16 @@ pub(crate) struct Key {
 }
 
 macro_rules! key {
-    ($section:ident.$field:ident, $form:ty, $help:literal) => {
+    ($section:ident$(.$field:ident)+, $form:ty, $help:literal) => {
         Key {
-            name: concat!(stringify!($section), ".", stringify!($field)),
+            name: concat!(stringify!($section), $(".", stringify!($field)),+),
             help: $help,
             expected: <$form>::EXPECTED,
             set: |settings, text| {
-                settings.$section.$field = <$form>::read(text)?;
+                settings.$section$(.$field)+ = <$form>::read(text)?;
                 Some(())
             },
-            get: |settings| <$form>::print(&settings.$section.$field),
+            get: |settings| <$form>::print(&settings.$section$(.$field)+),
         }
     };
 }
@@ -64,6 +64,14 @@ pub(crate) const KEYS: &[Key] = &[
         Span,
         "How long files of older versions stay; at least twice query.max_timeout and ingest.timeout."
     ),
+    key!(storage.allow_http, Truth, "Whether a store's endpoint may be http://, which anyone on the way can read."),
+    key!(storage.request_timeout, Span, "Deadline of one request to a remote store."),
+    key!(storage.retry_timeout, SpanOrZero, "How long a failing request to a remote store is tried again."),
+    key!(storage.s3.endpoint, Endpoint, "Where s3:// is when it is not AWS; empty takes AWS_ENDPOINT_URL, else AWS."),
+    key!(storage.s3.region, Word, "The bucket's region; empty takes AWS_REGION, else us-east-1."),
+    key!(storage.s3.path_style, Truth, "Whether requests name the bucket in their path; false puts it in the host."),
+    key!(storage.azure.account, Word, "The storage account of az://; empty takes AZURE_STORAGE_ACCOUNT_NAME."),
+    key!(storage.azure.endpoint, Endpoint, "Where az:// is when it is not Azure's public cloud."),
     key!(query.memory, Size, "Memory of all queries together."),
     key!(query.memory_per_query, Size, "Memory of one query; never more than query.memory."),
     key!(query.process_memory, SizeOrZero, "The process's memory at which the largest query is cancelled; 0 chooses."),

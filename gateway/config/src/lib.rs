@@ -20,6 +20,6 @@ mod span;
 
 pub use error::{ConfigError, Place};
 pub use paths::search_path;
-pub use settings::{Catalog, Ingest, Log, LogFormat, Query, Rest, Settings, Storage};
+pub use settings::{Azure, Catalog, Ingest, Log, LogFormat, Query, Rest, S3, Settings, Storage};
 pub use size::ByteSize;
 pub use sources::Sources;

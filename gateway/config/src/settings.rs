@@ -53,6 +53,36 @@ pub struct Storage {
     /// How long files that the newest version no longer has stay, for older versions and running queries. At least
     /// twice as long as a query or a push may run.
     pub retention: Duration,
+    /// Whether a store's endpoint may be without TLS.
+    pub allow_http: bool,
+    /// Deadline of one request to a remote store.
+    pub request_timeout: Duration,
+    /// How long a failing request to a remote store is begun anew.
+    pub retry_timeout: Duration,
+    /// `[storage.s3]`
+    pub s3: S3,
+    /// `[storage.azure]`
+    pub azure: Azure,
+}
+
+/// `[storage.s3]`; what is not set comes from the environment (`AWS_*`), credentials always.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3 {
+    /// Where the store is, when it is not AWS.
+    pub endpoint: Option<String>,
+    /// The bucket's region.
+    pub region: Option<String>,
+    /// Whether requests name the bucket in their path, not in their host.
+    pub path_style: bool,
+}
+
+/// `[storage.azure]`; what is not set comes from the environment (`AZURE_*`), credentials always.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Azure {
+    /// The storage account.
+    pub account: Option<String>,
+    /// Where the account is, when it is not Azure's public cloud.
+    pub endpoint: Option<String>,
 }
 
 /// `[query]`
@@ -146,12 +176,6 @@ impl Settings {
     }
 }
 
-impl Default for Storage {
-    fn default() -> Self {
-        Self { root: None, retention: Duration::from_secs(7 * 86_400) }
-    }
-}
-
 impl Default for Rest {
     fn default() -> Self {
         Self {
@@ -160,6 +184,26 @@ impl Default for Rest {
             drain_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            root: None,
+            retention: Duration::from_secs(7 * 86_400),
+            allow_http: false,
+            request_timeout: Duration::from_secs(20),
+            retry_timeout: Duration::from_secs(30),
+            s3: S3::default(),
+            azure: Azure::default(),
+        }
+    }
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self { endpoint: None, region: None, path_style: true }
     }
 }
 

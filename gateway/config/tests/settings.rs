@@ -136,6 +136,11 @@ fn a_bad_value_names_key_place_and_form() {
         ("catalog.database_url", "mysql://db"),
         ("catalog.database_url", "sqlite:"),
         ("storage.root", "/srv/lake"),
+        ("storage.allow_http", "yes"),
+        ("storage.request_timeout", "0s"),
+        ("storage.s3.endpoint", "s3.example.org"),
+        ("storage.s3.endpoint", "https://key:secret@s3.example.org"),
+        ("storage.s3.region", "eu west"),
         ("log.format", "xml"),
         ("log.level", "loud"),
         ("data_dir", ""),
@@ -166,6 +171,21 @@ fn no_message_and_no_print_shows_a_password() {
     ] {
         assert!(!message(from_file(text)).contains("hunter2"), "{text}");
     }
+}
+
+#[test]
+fn stores_have_sections_of_their_own() {
+    let sources = sources(
+        &[("storage.azure.account", "ann")],
+        &[("LAKEGATE__STORAGE__S3__REGION", "eu-west-1"), ("LAKEGATE__STORAGE__ALLOW_HTTP", "true")],
+        "[storage]\nroot = \"s3://lake/a\"\n[storage.s3]\nendpoint = \"http://127.0.0.1:9\"\npath_style = false\n\
+         [storage.azure]",
+    );
+    let storage = Settings::from_sources(&sources).expect("valid").storage;
+    assert_eq!(storage.s3.endpoint.as_deref(), Some("http://127.0.0.1:9"));
+    assert_eq!((storage.s3.region.as_deref(), storage.s3.path_style), (Some("eu-west-1"), false));
+    assert_eq!((storage.azure.account.as_deref(), storage.azure.endpoint), (Some("ann"), None));
+    assert!(storage.allow_http && storage.request_timeout + storage.retry_timeout < Duration::from_secs(60));
 }
 
 #[test]
@@ -206,6 +226,8 @@ proptest! {
         settings.log.level = level.to_owned();
         settings.catalog.database_url = Some(settings.database_url());
         settings.storage.root = Some(settings.storage_root());
+        settings.storage.s3.endpoint = (threads % 2 == 0).then(|| format!("https://s3.example.org:{threads}"));
+        settings.storage.s3.path_style = threads % 3 == 0;
         let read = from_file(&settings.effective_toml());
         prop_assert_eq!(read, Ok(settings));
     }

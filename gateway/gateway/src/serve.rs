@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use lakegate_catalog::{ApiToken, Catalog};
 use lakegate_catalog_sql::{SqlCatalog, SqlOptions};
-use lakegate_config::{ByteSize, Settings};
-use lakegate_lake::{Lake, LakeOptions, UpkeepOptions};
+use lakegate_config::{ByteSize, Settings, Storage};
+use lakegate_lake::{AzureOptions, Lake, LakeOptions, S3Options, StoreOptions, UpkeepOptions};
 use lakegate_query::{Engine, EngineOptions};
 use lakegate_rest::{App, Limits};
 use tokio::net::TcpListener;
@@ -154,7 +154,8 @@ async fn open_lake(settings: &Settings, catalog: &dyn Catalog) -> Result<Arc<Lak
     let unusable_catalog = |e| Failure::other(format!("the catalog cannot be used: {e}"));
     let refused = |e| Failure::usage(format!("{e}; see storage.root"));
     let expected = catalog.lake().await.map_err(unusable_catalog)?;
-    let mut options = LakeOptions { root, idempotency_window: settings.ingest.idempotency_window, expected };
+    let (stores, idempotency_window) = (store_options(settings), settings.ingest.idempotency_window);
+    let mut options = LakeOptions { root, stores, idempotency_window, expected };
     let lake = Lake::open(&options).await.map_err(refused)?;
     let remembered = catalog.remember_lake(lake.id()).await.map_err(unusable_catalog)?;
     if remembered == lake.id() {
@@ -163,6 +164,19 @@ async fn open_lake(settings: &Settings, catalog: &dyn Catalog) -> Result<Arc<Lak
     // Another gateway on the same catalog was first, with another root.
     options.expected = Some(remembered);
     Lake::open(&options).await.map_err(refused)
+}
+
+fn store_options(settings: &Settings) -> StoreOptions {
+    let Storage { root: _, retention: _, allow_http, request_timeout, retry_timeout, s3, azure } =
+        settings.storage.clone();
+    StoreOptions {
+        allow_http,
+        request_timeout,
+        retry_timeout,
+        s3: S3Options { endpoint: s3.endpoint, region: s3.region, path_style: s3.path_style },
+        azure: AzureOptions { account: azure.account, endpoint: azure.endpoint },
+        environment: settings::store_environment(),
+    }
 }
 
 fn engine_options(settings: &Settings, folder: &DataFolder) -> EngineOptions {

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use lakegate_config::{Settings, Sources, search_path};
+use lakegate_lake::StoreEnvironment;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{Failure, Result, say};
@@ -13,13 +14,21 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// The settings in effect for this command line.
 pub(crate) fn load(cli: &Cli) -> Result<Settings> {
-    let env: Vec<_> = std::env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let env: Vec<_> = environment().collect();
     let working_dir = std::env::current_dir().map_err(|e| Failure::other(format!("no working directory: {e}")))?;
     let file = read_first(&search_path(cli.config.as_deref(), &env), cli.config.is_some())?;
     let sources = Sources { flags: flags(cli)?, env, file, working_dir };
     Settings::from_sources(&sources).map_err(|e| Failure::usage(e.to_string()))
+}
+
+/// The variables whose name and value are text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Where remote stores find credentials, and what else the clouds' own tools read.
+pub(crate) fn store_environment() -> StoreEnvironment {
+    StoreEnvironment::new(environment())
 }
 
 fn flags(cli: &Cli) -> Result<Vec<(String, String)>> {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::{Answer, Client, Gateway, Options, Result};
+use crate::{Answer, Bucket, Client, Gateway, Options, Result};
 
 const DATASET: &str = "crash.rows";
 
@@ -65,17 +65,34 @@ struct Ledger {
     open: BTreeSet<String>,
 }
 
+/// Where the tables are.
+#[derive(Clone, Debug)]
+pub enum Kept {
+    /// In the data folder.
+    Folder,
+    /// In a bucket, under `lake/`.
+    Bucket(Bucket),
+}
+
 /// Kills a gateway under pushes, as often as told, on one and the same folder.
 pub async fn rounds(count: u32) -> Result<Tally> {
+    rounds_on(Options::serve()?, Kept::Folder, count).await
+}
+
+/// The same for tables that are kept elsewhere.
+pub async fn rounds_on(options: Options, kept: Kept, count: u32) -> Result<Tally> {
     let mut tally = Tally::default();
-    let gateway = Gateway::start().await?;
+    let gateway: Gateway = options.start().await?;
     gateway.client().create(DATASET, &[("push", "string"), ("row", "int")]).await?.expect(201)?;
     let (mut options, _) = gateway.stop().await?;
     let mut expected = BTreeSet::new();
     let mut orphans = BTreeSet::new();
     for round in 0..count {
         let (stopped, ledger) = push_until_killed(options, round).await?;
-        let lost = files_without_commit(&stopped.kept())?;
+        let lost = match &kept {
+            Kept::Folder => files_without_commit(&stopped.kept())?,
+            Kept::Bucket(bucket) => objects_without_commit(bucket).await?,
+        };
         tally.file_without_commit += lost.difference(&orphans).count();
         orphans.extend(lost);
 
@@ -187,10 +204,30 @@ fn named_files(log: &Path) -> Result<BTreeSet<String>> {
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        for line in std::fs::read_to_string(&path)?.lines() {
-            let action: Value = serde_json::from_str(line)?;
-            named.extend(action["add"]["path"].as_str().map(str::to_owned));
-        }
+        named.extend(added(&std::fs::read_to_string(&path)?)?);
     }
     Ok(named)
+}
+
+/// The files that a log entry adds.
+fn added(entry: &str) -> Result<Vec<String>> {
+    let mut added = Vec::new();
+    for line in entry.lines() {
+        let action: Value = serde_json::from_str(line)?;
+        added.extend(action["add"]["path"].as_str().map(str::to_owned));
+    }
+    Ok(added)
+}
+
+/// The same of a bucket, where what is there is whole.
+async fn objects_without_commit(bucket: &Bucket) -> Result<BTreeSet<String>> {
+    let (mut files, mut named) = (BTreeSet::new(), BTreeSet::new());
+    for key in bucket.keys("lake/").await? {
+        if key.contains("/_delta_log/") && key.ends_with(".json") {
+            named.extend(added(std::str::from_utf8(&bucket.get(&key).await?)?)?);
+        } else if key.ends_with(".parquet") && !key.contains("/_delta_log/") {
+            files.extend(key.rsplit('/').next().map(str::to_owned));
+        }
+    }
+    Ok(files.difference(&named).cloned().collect())
 }

@@ -64,6 +64,13 @@ impl Options {
         self
     }
 
+    /// The same with a variable of its environment, such as `AWS_ACCESS_KEY_ID`.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The same under another program, such as `strace -f`.
     #[must_use]
     pub fn under(mut self, wrapper: &[&str]) -> Self {

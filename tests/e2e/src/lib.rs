@@ -11,20 +11,25 @@
 //! - [`process`]: what the operating system says about the process
 //! - [`hostile`]: bad requests as data, and the runner that judges the answers
 //! - [`crash`]: pushes under kill -9
+//! - [`emulator`]: object stores on this machine
+//! - [`faults`]: an object store that fails in every way, and the proof that no row is lost or doubled
 
 pub mod client;
 pub mod crash;
+pub mod emulator;
+pub mod faults;
 pub mod gateway;
 pub mod hostile;
 pub mod open_push;
 pub mod process;
 
 pub use client::{Answer, Client};
+pub use emulator::{Azurite, Bucket, Moto};
 pub use gateway::{Gateway, Options};
 pub use open_push::OpenPush;
 
 /// The result of a step of a test; the error says what was expected and what came.
-pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// A variable that `make test` sets, or an error that says how.
 pub fn environment(name: &str, how: &str) -> Result<String> {

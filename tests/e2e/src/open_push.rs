@@ -43,6 +43,21 @@ impl OpenPush {
         Ok(self.pieces.send(Ok(row.into())).await?)
     }
 
+    /// Sends one more row, of 64 KiB that do not compress.
+    pub async fn noise(&mut self, id: u64) -> Result {
+        let mut state = id.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let text: String = (0..64 * 1024)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                char::from(b'0' + (state >> 40) as u8 % 64)
+            })
+            .map(|c| if c == '\\' { '/' } else { c })
+            .collect();
+        Ok(self.pieces.send(Ok(format!("{{\"id\":{id},\"name\":\"{text}\"}}\n").into())).await?)
+    }
+
     /// Ends the body and waits for the answer.
     pub async fn finish(self) -> Result<Answer> {
         drop(self.pieces);

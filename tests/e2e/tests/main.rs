@@ -26,3 +26,5 @@ mod push;
 mod query;
 #[cfg(test)]
 mod sql_shell;
+#[cfg(test)]
+mod stores;

@@ -1,0 +1,173 @@
+//! An object store that fails in every way, and the proof that no row is lost, doubled or changed by it.
+//!
+//! A [`Proxy`] stands in front of an emulator and deals faults: each [`Kind`] × [`Operation`] that makes sense, on a
+//! dataset of its own. Clients push with idempotency keys and send again what was not acknowledged. Then everything
+//! that was acknowledged must be there exactly once: for a query, for a gateway that starts anew, and for two other
+//! readers. What was dealt is counted, so that a fault that never happened fails the run.
+
+mod case;
+mod law;
+mod proxy;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use crate::{Bucket, Gateway, Moto, Options, Result};
+
+pub use proxy::Proxy;
+
+/// How a store can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// 503, and nothing was done.
+    Unavailable,
+    /// 503, after it was done.
+    UnavailableAfterwards,
+    /// The connection is reset after it was done.
+    Reset,
+    /// 409, and nothing was done: what S3 answers to two writers at once.
+    Conflict,
+    /// 412, after it was done: the client's own object is there.
+    OwnPrecondition,
+    /// 429, several times in a row.
+    Storm,
+    /// The answer breaks off half-way.
+    Truncated,
+    /// A list without its newest entry.
+    Stale,
+    /// It is done, and the answer does not come for a minute.
+    Stall,
+    /// It is done, and the answer's first byte comes late.
+    SlowFirstByte,
+}
+
+/// What a gateway does with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// Writes a data file.
+    DataFile,
+    /// Writes a log entry.
+    Commit,
+    /// Writes a checkpoint.
+    Checkpoint,
+    /// Writes the pointer to the newest checkpoint.
+    LastCheckpoint,
+    /// Reads of a data file.
+    ReadData,
+    /// Reads of the log.
+    ReadLog,
+    /// Lists a table.
+    List,
+    /// Removes objects.
+    Delete,
+}
+
+impl Kind {
+    const ALL: [Self; 10] = [
+        Self::Unavailable,
+        Self::UnavailableAfterwards,
+        Self::Reset,
+        Self::Conflict,
+        Self::OwnPrecondition,
+        Self::Storm,
+        Self::Truncated,
+        Self::Stale,
+        Self::Stall,
+        Self::SlowFirstByte,
+    ];
+
+    /// Whether a store can fail so in this operation.
+    fn happens_to(self, operation: Operation) -> bool {
+        use Operation::{Commit, List, ReadData, ReadLog};
+        match self {
+            Self::OwnPrecondition => operation == Commit,
+            Self::Conflict => !matches!(operation, ReadData | ReadLog | List),
+            Self::Truncated => matches!(operation, ReadData | ReadLog | List),
+            Self::Stale => operation == List,
+            _ => true,
+        }
+    }
+
+    /// How often in a row it is dealt.
+    fn times(self) -> u32 {
+        if self == Self::Storm { 5 } else { 1 }
+    }
+}
+
+impl Operation {
+    const ALL: [Self; 8] = [
+        Self::DataFile,
+        Self::Commit,
+        Self::Checkpoint,
+        Self::LastCheckpoint,
+        Self::ReadData,
+        Self::ReadLog,
+        Self::List,
+        Self::Delete,
+    ];
+}
+
+/// One fault: what happens to what.
+pub type Fault = (Kind, Operation);
+
+/// How often each fault was dealt.
+pub type Dealt = BTreeMap<Fault, u32>;
+
+/// Cases that run side by side.
+const AT_ONCE: usize = 8;
+
+/// Deals every fault `rounds` times; an error when one of them was not dealt, or a row is lost, doubled or wrong.
+pub async fn rounds(rounds: u32) -> Result<Dealt> {
+    let moto = Moto::start().await?;
+    let bucket = moto.bucket("lake").await?;
+    let proxy = Proxy::start(moto.url()).await?;
+    let mut options = bucket.through(proxy.url(), impatient(Options::serve()?));
+    for round in 0..rounds {
+        options = one_round(options, round, &bucket, &proxy).await?;
+    }
+    let dealt = proxy.dealt();
+    for fault in faults() {
+        let times = dealt.get(&fault).copied().unwrap_or(0);
+        if times < rounds {
+            return Err(format!("{fault:?} was dealt {times} times, not {rounds}: {dealt:?}").into());
+        }
+    }
+    Ok(dealt)
+}
+
+/// Deadlines short enough that a store which says nothing is not waited for long.
+fn impatient(options: Options) -> Options {
+    options
+        .setting("storage.request_timeout", "3s")
+        .setting("storage.retry_timeout", "6s")
+        .setting("query.max_timeout", "30s")
+}
+
+/// Every fault that makes sense.
+fn faults() -> impl Iterator<Item = Fault> {
+    let pairs = Kind::ALL.into_iter().flat_map(|kind| Operation::ALL.map(|operation| (kind, operation)));
+    pairs.filter(|(kind, operation)| kind.happens_to(*operation))
+}
+
+/// Each fault once, on a dataset of its own; answers how to start the gateway again.
+async fn one_round(options: Options, round: u32, bucket: &Bucket, proxy: &Proxy) -> Result<Options> {
+    let gateway = Arc::new(options.start().await?);
+    let cases =
+        case::all(round).map(|case| {
+            let (gateway, bucket, proxy) = (Arc::clone(&gateway), bucket.clone(), proxy.clone());
+            async move {
+                case.run(gateway.client(), &bucket, &proxy).await.map_err(|error| format!("{case:?}: {error}").into())
+            }
+        });
+    let tables: Result<Vec<law::Table>> = futures::stream::iter(cases).buffer_unordered(AT_ONCE).try_collect().await;
+    let tables = tables?;
+    law::for_queries(gateway.client(), &tables).await?;
+    law::for_other_readers(bucket, &tables).await?;
+    let gateway = Arc::try_unwrap(gateway).map_err(|_| "a case still runs")?;
+    // Nothing that a process remembers may be what holds the law.
+    let gateway: Gateway = gateway.stop().await?.0.start().await?;
+    law::for_queries(gateway.client(), &tables).await?;
+    case::remove(gateway, &tables, bucket, proxy).await
+}
