@@ -73,13 +73,7 @@ struct Answering {
 }
 
 impl Answering {
-    fn new(
-        format: Format,
-        query: QueryStream,
-        metrics: Arc<Metrics>,
-        started: Instant,
-        keep: Keep,
-    ) -> Result<Self> {
+    fn new(format: Format, query: QueryStream, metrics: Arc<Metrics>, started: Instant, keep: Keep) -> Result<Self> {
         let encoder = RowEncoder::new(format, &unique_names(&query.schema()))?;
         Ok(Self { format, query, encoder, rows: 0, started, metrics, outcome: None, keep, cut: false })
     }

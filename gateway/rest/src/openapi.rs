@@ -17,13 +17,10 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::problem::Problem;
-<<<<<<< HEAD
 use crate::{
-    datasets, grants, health, ingest, maintenance, metrics, observe, page, principals, query, receipts, tokens, whoami,
+    datasets, grants, health, ingest, maintenance, metrics, observe, page, principals, queries, query, receipts,
+    tokens, whoami,
 };
-=======
-use crate::{datasets, grants, health, ingest, metrics, observe, page, principals, queries, query, receipts, tokens, whoami};
->>>>>>> 5d8b526 (Read older versions of a dataset, list what they did, tell of queries and cancel them, answer by URL with a tag)
 
 /// Bytes of a request body other than a push.
 const MAX_REQUEST: usize = 1 << 20;
@@ -37,15 +34,11 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(openapi_json))
         .routes(routes!(datasets::list_datasets, datasets::create_dataset))
         .routes(routes!(datasets::show_dataset, datasets::delete_dataset))
-<<<<<<< HEAD
         .routes(routes!(maintenance::compact))
         .routes(routes!(maintenance::vacuum))
-        .routes(routes!(query::query))
-=======
         .routes(routes!(query::query, query::query_by_url))
         .routes(routes!(queries::list_queries))
         .routes(routes!(queries::show_query, queries::cancel_query))
->>>>>>> 5d8b526 (Read older versions of a dataset, list what they did, tell of queries and cancel them, answer by URL with a tag)
         .routes(routes!(receipts::show_receipt))
         .routes(routes!(whoami::whoami))
         .routes(routes!(principals::list_principals, principals::create_principal))

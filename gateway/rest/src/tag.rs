@@ -96,7 +96,8 @@ mod tests {
     #[test]
     fn everything_that_decides_the_rows_is_in_the_tag() {
         let request = || QueryRequest { sql: "SELECT 1".to_owned(), ..QueryRequest::default() };
-        let tag = |request: QueryRequest, format, read: &str| Asked::of(&request, format, &Caller::Anonymous).tag(read).0;
+        let tag =
+            |request: QueryRequest, format, read: &str| Asked::of(&request, format, &Caller::Anonymous).tag(read).0;
         let first = tag(request(), Format::Json, "a=1");
         assert_eq!(first, tag(request(), Format::Json, "a=1"));
         let others = [
@@ -112,7 +113,9 @@ mod tests {
     #[test]
     fn a_client_may_send_several_tags() {
         let tag = Tag("ab".to_owned());
-        for (sent, among) in [("W/\"ab\"", true), ("\"x\", \"ab\"", true), ("\"abc\"", false), ("*", false), ("", false)] {
+        for (sent, among) in
+            [("W/\"ab\"", true), ("\"x\", \"ab\"", true), ("\"abc\"", false), ("*", false), ("", false)]
+        {
             let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, sent.parse().expect("header"))]);
             assert_eq!(tag.is_among(&headers), among, "{sent}");
         }
