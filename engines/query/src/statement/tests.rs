@@ -163,7 +163,7 @@ fn a_version_that_would_be_lost_is_refused() {
         ("SELECT * FROM a.b AS t@v12", "invalid_as_of"),
         ("SELECT x@v12 FROM a.b", "invalid_as_of"),
         ("SELECT * FROM a@v12.b", "dataset_not_found"),
-        ("SELECT * FROM a.b @v12", "ok"),
+        ("SELECT * FROM a.b @v12", "invalid_as_of"),
         ("SELECT * FROM a.b@v1 FOR VERSION AS OF 2", "invalid_as_of"),
         ("SELECT * FROM a.b@v1@v2", "invalid_as_of"),
         ("SELECT * FROM a.b@", "invalid_as_of"),
