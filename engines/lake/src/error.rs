@@ -1,5 +1,6 @@
 //! What can go wrong between a dataset and its storage.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use lakegate_catalog::{ErrorKind, LakeId};
 use parquet::errors::ParquetError;
 
@@ -35,6 +36,25 @@ pub enum LakeError {
     /// There is no table with this id.
     #[error("the dataset's table does not exist")]
     NoTable,
+    /// No such version has been made yet.
+    #[error("version {version} does not exist; the newest is {newest}")]
+    NoVersion {
+        /// The version that was asked for.
+        version: u64,
+        /// The newest one.
+        newest: u64,
+    },
+    /// A time before the first version.
+    #[error("there was no version yet at {}; the first is of {}", shown(.time), shown(.first))]
+    NoVersionYet {
+        /// The time that was asked for.
+        time: DateTime<Utc>,
+        /// When version 0 was made.
+        first: DateTime<Utc>,
+    },
+    /// A version whose log or files have been removed.
+    #[error("{0} is no longer kept; ask for a later one")]
+    VersionExpired(String),
     /// The table uses a Delta feature that this version does not write or read.
     #[error("the dataset's table needs something that this version does not support: {0}")]
     UnsupportedTable(String),
@@ -103,7 +123,9 @@ impl LakeError {
         match self {
             Self::BadStore { .. } | Self::BadValue { .. } | Self::SchemaMismatch(_) => ErrorKind::Invalid,
             Self::OtherLake { .. } => ErrorKind::Precondition,
-            Self::NoTable => ErrorKind::NotFound,
+            Self::NoTable | Self::NoVersion { .. } | Self::NoVersionYet { .. } | Self::VersionExpired(_) => {
+                ErrorKind::NotFound
+            }
             Self::UnsupportedTable(_) | Self::UnsupportedType { .. } => ErrorKind::Unsupported,
             Self::KeyReused => ErrorKind::Exhausted,
             Self::KeyInUse | Self::Contended(_) | Self::Overtaken => ErrorKind::Conflict,
@@ -123,6 +145,8 @@ impl LakeError {
             Self::BadStore { .. } => "bad_storage",
             Self::OtherLake { .. } => "other_lake",
             Self::NoTable => "dataset_not_found",
+            Self::NoVersion { .. } | Self::NoVersionYet { .. } => "version_not_found",
+            Self::VersionExpired(_) => "version_expired",
             Self::UnsupportedTable(_) => "unsupported_table",
             Self::UnsupportedType { .. } => "unsupported_type",
             Self::BadValue { .. } => "bad_value",
@@ -139,4 +163,8 @@ impl LakeError {
             Self::Parquet(_) | Self::Arrow(_) | Self::Defect(_) => "internal",
         }
     }
+}
+
+fn shown(time: &DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

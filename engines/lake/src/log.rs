@@ -102,7 +102,15 @@ impl Log {
 
     /// Reads the newest version from checkpoint and commits.
     pub(crate) async fn replay(&self) -> Result<Replayed> {
-        let table = self.load().await?;
+        let snapshot = self.state(None).await?;
+        let checkpoint = self.checkpoint_version().await?;
+        let pushes = self.pushes(checkpoint, snapshot.version).await?;
+        Ok(Replayed { snapshot, pushes, checkpoint })
+    }
+
+    /// The columns and files of a version; of the newest when none is named.
+    pub(crate) async fn state(&self, version: Option<u64>) -> Result<Snapshot> {
+        let table = self.load(version).await?;
         let state = table.snapshot()?;
         let layout = Arc::new(Layout::from_delta(&state.schema())?);
         let files = state
@@ -117,15 +125,16 @@ impl Log {
                 Ok(Arc::new(DataFile::new(&layout, path, file.size(), file.modification_time(), stats.as_deref())?))
             })
             .collect::<Result<Vec<_>>>()?;
-        let version = state.version();
-        let checkpoint = self.checkpoint_version().await?;
-        let pushes = self.pushes(checkpoint, version).await?;
-        Ok(Replayed { snapshot: Snapshot { dataset: self.dataset, version, layout, files }, pushes, checkpoint })
+        Ok(Snapshot { dataset: self.dataset, version: state.version(), layout, files })
     }
 
-    async fn load(&self) -> Result<DeltaTable> {
+    async fn load(&self, version: Option<u64>) -> Result<DeltaTable> {
         let mut table = DeltaTable::new(Arc::clone(&self.store));
-        match table.load().await {
+        let loaded = match version {
+            Some(version) => table.load_version(version).await,
+            None => table.load().await,
+        };
+        match loaded {
             Ok(()) => Ok(table),
             Err(DeltaTableError::NotATable(_) | DeltaTableError::InvalidTableLocation(_)) => Err(LakeError::NoTable),
             Err(error) => Err(error.into()),
@@ -153,7 +162,7 @@ impl Log {
 
     /// The data files that were taken out of the newest version at or after a time, or at an unknown time.
     pub(crate) async fn removed_since(&self, oldest_millis: i64) -> Result<Vec<String>> {
-        let table = self.load().await?;
+        let table = self.load(None).await?;
         let tombstones = table.snapshot()?.all_tombstones(self.store.as_ref());
         let recent = tombstones.try_filter_map(|removed| async move {
             let recent = removed.deletion_timestamp().is_none_or(|at| at >= oldest_millis);
@@ -196,7 +205,7 @@ impl Log {
     /// Writes a checkpoint of the newest version, then removes log files that it made superfluous.
     /// Answers the version of the checkpoint.
     pub(crate) async fn checkpoint(&self) -> Result<u64> {
-        let table = self.load().await?;
+        let table = self.load(None).await?;
         let version = table.snapshot()?.version();
         create_checkpoint(&table, None).await?;
         let removed = cleanup_metadata(&table, None).await?;
@@ -274,7 +283,7 @@ fn remember_batch(pushes: &mut Pushes, batch: &RecordBatch) -> Result<()> {
     Ok(())
 }
 
-fn commit_path(version: u64) -> Path {
+pub(crate) fn commit_path(version: u64) -> Path {
     Path::from(format!("_delta_log/{version:020}.json"))
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use crate::append::{Append, FILE_BYTES};
 use crate::compact::{WORTH_WHILE, removal};
 use crate::error::{LakeError, Result};
+use crate::history::Past;
 use crate::log::{Attempt, Log, Replayed, remember};
 use crate::snapshot::{DataFile, Snapshot};
 use crate::txn::{self, PushKey, PushRecord, Pushes};
@@ -37,6 +38,8 @@ pub struct Table {
     vacuumed: Mutex<Option<Instant>>,
     /// Held while files are rewritten.
     pub(crate) rewriting: tokio::sync::Mutex<()>,
+    /// Older versions that were read lately.
+    pub(crate) past: Past,
     pushes: Mutex<Pushes>,
     /// Idempotency keys of pushes that are running.
     claims: Mutex<HashSet<[u8; 16]>>,
@@ -70,6 +73,7 @@ impl Table {
             held: Mutex::default(),
             vacuumed: Mutex::default(),
             rewriting: tokio::sync::Mutex::default(),
+            past: Past::default(),
             pushes: Mutex::new(pushes),
             claims: Mutex::default(),
             advance: tokio::sync::Mutex::new(()),
@@ -97,9 +101,14 @@ impl Table {
     /// Makes a version the newest one; the last one stays known as long as it is read.
     fn replace_newest(&self, next: Snapshot) {
         let last = std::mem::replace(&mut *self.newest.write(), Arc::new(next));
+        self.hold(&last);
+    }
+
+    /// Lets a vacuum know of a version, other than the newest, that may be read.
+    pub(crate) fn hold(&self, snapshot: &Arc<Snapshot>) {
         let mut held = self.held.lock();
         held.retain(|snapshot| snapshot.strong_count() > 0);
-        held.push(Arc::downgrade(&last));
+        held.push(Arc::downgrade(snapshot));
     }
 
     pub(crate) fn known(&self) -> Arc<Snapshot> {

@@ -56,6 +56,8 @@ impl Table {
 
     async fn needed_since(&self, oldest_millis: i64) -> Result<HashSet<String>> {
         let mut needed: HashSet<String> = self.log.removed_since(oldest_millis).await?.into_iter().collect();
+        // Versions that are only kept at hand are no reason to keep their files.
+        self.past.clear();
         let newest = self.snapshot().await?;
         for snapshot in self.held().into_iter().chain([newest]) {
             needed.extend(snapshot.files.iter().map(|file| file.path.clone()));

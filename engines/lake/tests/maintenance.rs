@@ -231,6 +231,25 @@ async fn a_vacuum_takes_nothing_from_a_slow_reader() {
 }
 
 #[tokio::test]
+async fn a_version_that_is_read_keeps_its_files_and_then_expires() {
+    let lake = Lake::in_memory().await.expect("lake");
+    let id = dataset(&lake).await;
+    for n in 0..4 {
+        push(&lake, id, [n]).await;
+    }
+    lake.compact(id, &options(&[])).await.expect("compacts").expect("something to do");
+    let table = lake.table(id).await.expect("table");
+    let old = table.snapshot_at(2).await.expect("it is there");
+    assert_eq!(lake.vacuum(id, Duration::ZERO).await.expect("vacuums").files, 2, "those of version 2 stay");
+    let rows = session(&lake, &old).sql(STORED).await.expect("plans").collect().await.expect("runs");
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+    drop(old);
+    assert_eq!(lake.vacuum(id, Duration::ZERO).await.expect("vacuums").files, 2);
+    assert!(matches!(table.snapshot_at(2).await, Err(LakeError::VersionExpired(_))));
+    assert_eq!(ids(&lake, id, SORTED).await, [0, 1, 2, 3]);
+}
+
+#[tokio::test]
 async fn a_vacuum_removes_what_no_commit_names_once_it_is_old() {
     let folder = tempfile::tempdir().expect("tempdir");
     let lake = open(folder.path()).await;

@@ -196,6 +196,94 @@ async fn two_writers_lose_nothing_and_double_nothing() {
     }
 }
 
+/// Deletes what a clean-up of the log deletes: commits and checkpoints before a version.
+fn forget_log_before(folder: &std::path::Path, id: DatasetId, version: u64) {
+    for entry in std::fs::read_dir(folder.join(id.to_string()).join("_delta_log")).expect("log") {
+        let path = entry.expect("entry").path();
+        let name = path.file_name().expect("name").to_string_lossy().into_owned();
+        if name.split('.').next().and_then(|number| number.parse().ok()).is_some_and(|v: u64| v < version) {
+            std::fs::remove_file(path).expect("removed");
+        }
+    }
+}
+
+#[tokio::test]
+async fn older_versions_are_read_until_their_log_or_files_are_gone() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let lake = on_disk(folder.path()).await;
+    let id = dataset(&lake).await;
+    let options = UpkeepOptions { memory: 8 << 20, spill: None, retention: DAY };
+    let upkeep = tokio::spawn(Arc::clone(&lake).run_upkeep(Arc::new(MemoryCatalog::new()), options));
+    let log = folder.path().join(id.to_string()).join("_delta_log");
+    let mut n = 0;
+    while !log.join("_last_checkpoint").exists() {
+        push(&lake, id, &rows([n])).await;
+        n += 1;
+        assert!(n < 2_000, "no checkpoint after {n} commits");
+    }
+    upkeep.abort();
+    push(&lake, id, &rows([n])).await;
+    let newest = snapshot(&lake, id).await.version();
+    let table = on_disk(folder.path()).await.table(id).await.expect("table");
+    assert_eq!(table.snapshot_at(7).await.expect("kept").rows(), Some(7));
+    let missing = table.snapshot_at(newest + 1).await.expect_err("not made yet");
+    assert!(matches!(missing, LakeError::NoVersion { version, newest: n } if version == newest + 1 && n == newest));
+
+    let checkpoint: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(log.join("_last_checkpoint")).expect("hint")).expect("json");
+    let checkpoint = checkpoint["version"].as_u64().expect("version");
+    let history = table.history(10_000, Some(checkpoint + 1)).await.expect("history");
+    let rows_then: Option<u64> = history.iter().map(|info| info.rows_added).sum();
+    forget_log_before(folder.path(), id, checkpoint);
+    let table = on_disk(folder.path()).await.table(id).await.expect("table");
+    assert_eq!(table.snapshot_at(checkpoint).await.expect("kept").rows(), rows_then);
+    for gone in [0, 7, checkpoint - 1] {
+        assert_eq!(table.snapshot_at(gone).await.expect_err("gone").code(), "version_expired", "{gone}");
+    }
+    let history = table.history(1_000, None).await.expect("history");
+    let versions: Vec<u64> = history.iter().map(|info| info.version).collect();
+    assert_eq!(versions, (checkpoint..=newest).rev().collect::<Vec<_>>(), "what the log still says");
+    let early = history[0].timestamp - chrono::Duration::days(1);
+    assert_eq!(table.version_at(early).await.expect_err("gone").code(), "version_expired");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// The rows at version v are the rows after the v-th push, by number and by time, in any order of asking.
+    #[test]
+    fn a_version_is_what_its_push_left(pushes in prop::collection::vec(prop::collection::vec(0_i64..100, 0..5), 1..8)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(async {
+            let lake = Lake::in_memory().await.expect("lake");
+            let id = dataset(&lake).await;
+            for ids in &pushes {
+                push(&lake, id, &rows(ids.clone())).await;
+            }
+            let table = lake.table(id).await.expect("table");
+            let history = table.history(100, None).await.expect("history");
+            assert_eq!(history.len(), pushes.len() + 1);
+            for v in (0..=pushes.len()).rev() {
+                let version = v as u64;
+                let then = table.snapshot_at(version).await.expect("kept");
+                let found = ask_session(&session(&lake, &then, SessionConfig::new()), "select id from t order by id").await;
+                let mut expected: Vec<i64> = pushes[..v].concat();
+                expected.sort_unstable();
+                assert_eq!((then.version(), found), (version, expected));
+                let info = &history[pushes.len() - v];
+                assert_eq!((info.version, info.rows_added), (version, Some(if v == 0 { 0 } else { pushes[v - 1].len() as u64 })));
+                // Several commits may share a millisecond; the last of them is the one.
+                let last = history.iter().filter(|other| other.timestamp <= info.timestamp).map(|i| i.version).max();
+                assert_eq!(Some(table.version_at(info.timestamp).await.expect("kept")), last);
+            }
+            let early = history[pushes.len()].timestamp - chrono::Duration::seconds(1);
+            assert!(matches!(table.version_at(early).await, Err(LakeError::NoVersionYet { .. })));
+            let part: Vec<u64> = table.history(2, Some(2)).await.expect("history").iter().map(|i| i.version).collect();
+            assert_eq!(part, if pushes.is_empty() { vec![0] } else { vec![1, 0] });
+        });
+    }
+}
+
 #[tokio::test]
 async fn removing_a_dataset_removes_its_files() {
     let folder = tempfile::tempdir().expect("tempdir");

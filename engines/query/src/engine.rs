@@ -7,19 +7,20 @@ use std::time::Duration;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use lakegate_catalog::{Access, Caller, Catalog, Dataset, DatasetName, ErrorKind};
-use lakegate_lake::{Lake, LakeError, Snapshot};
+use lakegate_catalog::{Caller, Catalog};
+use lakegate_lake::Lake;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::{QueryError, Result};
-use crate::information_schema;
 use crate::memory::QueryPool;
+use crate::moment::AsOf;
+use crate::open::{Opener, Reading};
 use crate::plan::{Planned, Planning, plan};
 use crate::planner::Planner;
-use crate::running::{Queries, Running};
-use crate::session::Opened;
+use crate::record::{QueryInfo, QueryState, Record, Viewer};
+use crate::running::{Queries, Running, Stop};
 use crate::spill::{self, Spill};
-use crate::statement::{Params, Relation, Statement};
+use crate::statement::{Explain, Params, Statement};
 use crate::stream::{QueryStream, StopOnDrop};
 use crate::translate::translate;
 use crate::watch;
@@ -45,7 +46,7 @@ pub struct EngineOptions {
     pub threads: usize,
     /// The deadline of a request that names none, from the moment it arrives.
     pub timeout: Duration,
-    /// The longest deadline; a longer one is cut to it.
+    /// The longest deadline that a request may name.
     pub max_timeout: Duration,
     /// Queries that run at a time. Eight times as many may wait; more are turned away.
     pub max_concurrent: usize,
@@ -65,6 +66,39 @@ pub struct QueryRequest {
     pub limit: Option<u64>,
     /// The deadline; the engine's default when there is none.
     pub timeout: Option<Duration>,
+    /// Which versions to read where the statement does not say.
+    pub as_of: AsOf,
+}
+
+/// A query that is admitted, checked and knows what it reads, and has not been planned.
+///
+/// It holds a slot; dropping it cancels the query.
+pub struct PreparedQuery {
+    running: StopOnDrop,
+    statement: Statement,
+    reading: Reading,
+    spill: Spill,
+    limit: Option<u64>,
+}
+
+impl PreparedQuery {
+    /// The datasets that will be read, and which version of each.
+    pub fn versions(&self) -> Vec<(String, u64)> {
+        self.reading.versions()
+    }
+
+    /// Text that stays the same as long as what the statement reads stays the same; `None` when nothing says so, as
+    /// for `information_schema` or a plan. Whether the statement itself answers the same each time is known later:
+    /// [`QueryStream::repeatable`].
+    pub fn fingerprint(&self) -> Option<String> {
+        let rows = self.statement.explain == Explain::No;
+        (rows && !self.reading.unversioned).then(|| self.reading.fingerprint())
+    }
+
+    /// Ends the query well without running it: its caller has the answer already.
+    pub fn finish(self) {
+        self.running.0.record.done();
+    }
 }
 
 /// What is going on, for metrics.
@@ -126,14 +160,62 @@ impl Engine {
     /// Waits at most until the request's deadline, which the stream then keeps too. Dropping the
     /// future or the stream cancels the query.
     pub async fn query(&self, caller: &Caller, request: QueryRequest) -> Result<QueryStream> {
-        let id = query_id(request.id.clone())?;
-        let timeout = request.timeout.unwrap_or(self.options.timeout).min(self.options.max_timeout);
+        self.run(self.prepare(caller, request).await?).await
+    }
+
+    /// Admits and checks a query, and opens what it reads.
+    pub async fn prepare(&self, caller: &Caller, request: QueryRequest) -> Result<PreparedQuery> {
+        let chosen = request.id.is_some();
+        let record = Arc::new(Record::new(query_id(request.id.clone())?, chosen, &request.sql, caller));
+        let timeout = self.deadline(request.timeout)?;
         let pool = QueryPool::new(self.options.memory_per_query, Arc::clone(&self.memory));
         let spill = Spill::new(self.options.spill_dir.clone(), self.options.spill_per_query);
-        let running = StopOnDrop(self.queries.admit(id, timeout, pool, spill.quota()).await?);
+        let running = StopOnDrop(self.queries.admit(record, timeout, pool, spill.quota()).await?);
+        running.0.record.enter(QueryState::Planning);
         let limit = request.limit;
-        let (planned, versions) = running.0.while_alive(self.prepare(caller, request, &running.0, spill)).await??;
+        let read = running.0.while_alive(self.read(caller, request)).await.and_then(|read| read);
+        let (statement, reading) = read.inspect_err(|error| running.0.record.failed(error))?;
+        running.0.record.reads(reading.versions());
+        Ok(PreparedQuery { running, statement, reading, spill, limit })
+    }
+
+    /// Plans a query and starts it.
+    pub async fn run(&self, query: PreparedQuery) -> Result<QueryStream> {
+        let PreparedQuery { running, statement, reading, spill, limit } = query;
+        let versions = reading.versions();
+        let planned = running.0.while_alive(self.plan(statement, reading, limit, &running.0, spill)).await;
+        let planned = planned.and_then(|planned| planned).inspect_err(|error| running.0.record.failed(error))?;
+        running.0.record.enter(QueryState::Running);
         Ok(QueryStream::start(planned, running, limit, versions, self.workers.handle()))
+    }
+
+    fn deadline(&self, asked: Option<Duration>) -> Result<Duration> {
+        let max = self.options.max_timeout;
+        match asked {
+            None => Ok(self.options.timeout.min(max)),
+            Some(asked) if asked > max => Err(QueryError::TimeoutTooLong { asked, max }),
+            Some(asked) => Ok(asked),
+        }
+    }
+
+    /// The queries that `viewer` may see: those that run, and the last few hundred that have ended, newest first.
+    pub fn queries(&self, viewer: Viewer) -> Vec<QueryInfo> {
+        self.queries.records.list(viewer)
+    }
+
+    /// One of them.
+    pub fn find_query(&self, viewer: Viewer, id: &str) -> Option<QueryInfo> {
+        self.queries.records.find(viewer, id).map(|(_, info)| info)
+    }
+
+    /// Stops one of them; its processors are free within a second. True when there is such a query, also when it has
+    /// ended.
+    pub fn cancel(&self, viewer: Viewer, id: &str) -> bool {
+        let Some((record, _)) = self.queries.records.find(viewer, id) else { return false };
+        if let Some(running) = self.queries.all().iter().find(|running| Arc::ptr_eq(&running.record, &record)) {
+            running.stop(Stop::Cancelled);
+        }
+        true
     }
 
     /// What is going on now.
@@ -148,18 +230,24 @@ impl Engine {
         }
     }
 
-    async fn prepare(
+    async fn read(&self, caller: &Caller, request: QueryRequest) -> Result<(Statement, Reading)> {
+        let QueryRequest { sql, params, as_of, .. } = request;
+        let statement = self.planner.run(move || Statement::parse(&sql, &params)).await?;
+        let opener = Opener { catalog: self.catalog.as_ref(), lake: &self.lake, caller, as_of: &as_of };
+        let reading = opener.open(&statement.relations).await?;
+        Ok((statement, reading))
+    }
+
+    async fn plan(
         &self,
-        caller: &Caller,
-        request: QueryRequest,
+        statement: Statement,
+        reading: Reading,
+        limit: Option<u64>,
         running: &Arc<Running>,
         spill: Spill,
-    ) -> Result<(Planned, Vec<(DatasetName, u64)>)> {
-        let QueryRequest { sql, params, limit, .. } = request;
-        let statement = self.planner.run(move || Statement::parse(&sql, &params)).await?;
-        let (relations, versions) = self.open(caller, &statement.relations).await?;
+    ) -> Result<Planned> {
         let planning = Planning {
-            relations,
+            relations: reading.relations,
             runtime: self.runtime_for(running, spill)?,
             threads: self.options.threads.max(1),
             fetch: limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1)),
@@ -167,8 +255,7 @@ impl Engine {
             handle: self.workers.handle().clone(),
         };
         let running = Arc::clone(running);
-        let planned = self.planner.run(move || plan(statement, planning).map_err(|e| translate(&e, running.budgets())));
-        Ok((planned.await?, versions))
+        self.planner.run(move || plan(statement, planning).map_err(|e| translate(&e, running.budgets()))).await
     }
 
     fn runtime_for(&self, running: &Running, spill: Spill) -> Result<Arc<RuntimeEnv>> {
@@ -178,52 +265,12 @@ impl Engine {
             .build_arc()
             .map_err(|e| QueryError::internal("a query's environment cannot be made", e))
     }
-
-    /// Opens what the statement names, each dataset once and in its newest version.
-    async fn open(&self, caller: &Caller, relations: &[Relation]) -> Result<(Vec<Opened>, Vec<(DatasetName, u64)>)> {
-        let (mut opened, mut versions) = (Vec::new(), Vec::new());
-        let mut visible: Option<Vec<Dataset>> = None;
-        for relation in relations {
-            match relation {
-                Relation::Dataset(name) => {
-                    let snapshot = self.snapshot(caller, name).await?;
-                    versions.push((name.clone(), snapshot.version()));
-                    let (schema, table) = (name.namespace().to_string(), name.dataset().to_owned());
-                    opened.push(Opened { schema, table, provider: snapshot.provider() });
-                }
-                Relation::InformationSchema(view) => {
-                    if visible.is_none() {
-                        visible = Some(information_schema::visible(self.catalog.as_ref(), caller).await?);
-                    }
-                    let provider = view.table(visible.as_deref().unwrap_or_default())?;
-                    let (schema, table) = ("information_schema".to_owned(), view.name().to_owned());
-                    opened.push(Opened { schema, table, provider });
-                }
-            }
-        }
-        Ok((opened, versions))
-    }
-
-    async fn snapshot(&self, caller: &Caller, name: &DatasetName) -> Result<Arc<Snapshot>> {
-        let not_found = || QueryError::DatasetNotFound { name: name.to_string() };
-        let access = Access::find(self.catalog.as_ref(), caller, name).await?.ok_or_else(not_found)?;
-        let newest = async { self.lake.table(access.dataset.id).await?.snapshot().await };
-        newest.await.map_err(|error: LakeError| {
-            // Deleted since the catalog was asked.
-            if error.kind() == ErrorKind::NotFound { not_found() } else { logged(error) }
-        })
-    }
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("options", &self.options).finish_non_exhaustive()
     }
-}
-
-fn logged(error: LakeError) -> QueryError {
-    tracing::error!(%error, "a dataset cannot be opened");
-    QueryError::Lake(error)
 }
 
 fn query_id(chosen: Option<String>) -> Result<String> {

@@ -32,7 +32,7 @@ pub enum QueryError {
     #[error("send exactly one statement; this text has {0}")]
     StatementCount(usize),
     /// A statement that is understood and not run here.
-    #[error("{statement} is not allowed: queries can only read; use SELECT, WITH, VALUES or EXPLAIN")]
+    #[error("{statement} is not allowed: {}", instead(statement))]
     StatementNotAllowed {
         /// Its first words.
         statement: String,
@@ -76,6 +76,17 @@ pub enum QueryError {
     /// The statement parses and makes no sense: types, grouping, arguments.
     #[error("the statement cannot be planned: {0}")]
     InvalidStatement(String),
+    /// A version or time that is not well formed, or stands where it would be lost.
+    #[error("which version to read is not clear: {0}")]
+    AsOf(String),
+    /// The dataset is there, and this version of it is not.
+    #[error("dataset `{name}`: {error}")]
+    Version {
+        /// The dataset.
+        name: String,
+        /// Which version, and why it cannot be read.
+        error: LakeError,
+    },
     /// The parameters do not fit the statement.
     #[error("the parameters do not fit: {0}")]
     Parameters(String),
@@ -108,6 +119,14 @@ pub enum QueryError {
     /// The query ran past its deadline.
     #[error("the query did not finish within {0:?}: ask for less, or for a longer timeout")]
     Deadline(Duration),
+    /// A deadline past the longest one.
+    #[error("a query may take at most {max:?}, and {asked:?} were asked for")]
+    TimeoutTooLong {
+        /// What was asked for.
+        asked: Duration,
+        /// The longest.
+        max: Duration,
+    },
     /// Every slot is taken and the queue is full.
     #[error("too many queries are waiting: try again in a moment")]
     TooManyQueries,
@@ -134,6 +153,16 @@ pub enum QueryError {
     Internal,
 }
 
+fn instead(statement: &str) -> &'static str {
+    match statement.split_whitespace().next() {
+        Some("SHOW" | "DESCRIBE" | "DESC") => {
+            "use SHOW TABLES, SHOW COLUMNS FROM ns.t, DESCRIBE ns.t, or SELECT from information_schema.schemata, .tables \
+             and .columns"
+        }
+        _ => "queries can only read; use SELECT, WITH, VALUES or EXPLAIN",
+    }
+}
+
 impl QueryError {
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
@@ -146,7 +175,7 @@ impl QueryError {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::QueryIdInUse(_) => ErrorKind::Conflict,
             Self::Catalog(error) => error.kind(),
-            Self::Lake(error) => error.kind(),
+            Self::Lake(error) | Self::Version { error, .. } => error.kind(),
             Self::Storage => ErrorKind::Unavailable,
             Self::Internal => ErrorKind::Internal,
             _ => ErrorKind::Invalid,
@@ -166,6 +195,8 @@ impl QueryError {
             Self::UnknownColumn { .. } => "unknown_column",
             Self::UnknownFunction(_) => "unknown_function",
             Self::InvalidStatement(_) => "invalid_statement",
+            Self::AsOf(_) => "invalid_as_of",
+            Self::TimeoutTooLong { .. } => "timeout_too_long",
             Self::Parameters(_) => "invalid_parameters",
             Self::Evaluation(_) => "evaluation_failed",
             Self::Cast(_) => "cast_failed",
@@ -178,7 +209,7 @@ impl QueryError {
             Self::QueryId(_) => "invalid_query_id",
             Self::QueryIdInUse(_) => "query_id_in_use",
             Self::Catalog(error) => error.code(),
-            Self::Lake(error) => error.code(),
+            Self::Lake(error) | Self::Version { error, .. } => error.code(),
             Self::Storage => "storage_unavailable",
             Self::Internal => "internal",
         }

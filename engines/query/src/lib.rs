@@ -7,9 +7,10 @@
 //! It is not a database: it never writes, keeps no session, and knows neither HTTP nor Flight. The
 //! main type is [`Engine`]; [`Engine::query`] answers a [`QueryStream`].
 //!
-//! In reading order: `engine` admits and wires; `statement` parses and checks; `session` and `plan`
-//! make the plan; `functions` and `alive` put bounds into it; `stream` runs it; `running`, `watch`,
-//! `memory`, `spill` and `planner` hold the limits; `translate` turns errors into words.
+//! In reading order: `engine` admits and wires; `statement` parses and checks; `moment`, `open` and
+//! `versions` find the datasets and which version of each; `session` and `plan`
+//! make the plan; `functions` and `alive` put bounds into it; `stream` runs it; `running`, `record`, `watch`,
+//! `memory`, `spill` and `planner` hold the limits and what is told of a query; `translate` turns errors into words.
 
 mod alive;
 mod engine;
@@ -18,17 +19,23 @@ mod explain;
 mod functions;
 mod information_schema;
 mod memory;
+mod moment;
+mod open;
 mod plan;
 mod planner;
+mod record;
 mod running;
 mod session;
 mod spill;
 mod statement;
 mod stream;
 mod translate;
+mod versions;
 mod watch;
 
-pub use engine::{Engine, EngineOptions, QueryRequest, Usage};
+pub use engine::{Engine, EngineOptions, PreparedQuery, QueryRequest, Usage};
 pub use error::{Position, QueryError, Result};
+pub use moment::{AsOf, Moment};
+pub use record::{QueryInfo, QueryState, Viewer};
 pub use statement::Params;
 pub use stream::QueryStream;

@@ -18,7 +18,7 @@ use crate::alive::stoppable;
 use crate::explain;
 use crate::functions;
 use crate::session::{BATCH_ROWS, Opened, session};
-use crate::statement::Statement;
+use crate::statement::{Explain, Statement};
 
 /// What a planner needs besides the statement.
 pub(crate) struct Planning {
@@ -38,6 +38,10 @@ pub(crate) struct Planned {
     pub(crate) context: Arc<TaskContext>,
     /// What clients are told, and what every batch is made to match.
     pub(crate) schema: SchemaRef,
+    /// The logical plan, when what it took to run is to be answered instead of the rows.
+    pub(crate) analyze: Option<String>,
+    /// Whether no function asks for the time or for chance.
+    pub(crate) repeatable: bool,
 }
 
 /// Values of a batch together that constants or grown values may make.
@@ -57,21 +61,23 @@ pub(crate) fn plan(statement: Statement, planning: Planning) -> DataFusionResult
     handle.block_on(async {
         let ast = DataFusionStatement::Statement(Box::new(Ast::Query(statement.query)));
         let logical = state.statement_to_plan(ast).await?;
+        let repeatable = functions::repeatable(&logical)?;
         let logical = functions::bounded(readable(logical)?)?;
-        let logical = match fetch.filter(|_| !statement.explain) {
+        let logical = match fetch.filter(|_| statement.explain == Explain::No) {
             Some(fetch) => LogicalPlanBuilder::from(logical).limit(0, Some(fetch))?.build()?,
             None => logical,
         };
         let optimized = state.optimize(&logical)?;
         let state = with_batch_rows(state, &optimized)?;
         let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
-        let plan = if statement.explain {
-            explain::plan(&optimized, physical.as_ref())?
-        } else {
-            stoppable(physical, &token)?
+        let (plan, schema) = match statement.explain {
+            Explain::No => (stoppable(physical, &token)?, None),
+            Explain::Plan => (explain::plan(&optimized, physical.as_ref())?, None),
+            Explain::Analyze => (stoppable(physical, &token)?, Some(explain::schema())),
         };
-        let schema = client_schema(&plan.schema());
-        Ok(Planned { plan, context: state.task_ctx(), schema })
+        let analyze = (statement.explain == Explain::Analyze).then(|| optimized.display_indent().to_string());
+        let schema = schema.unwrap_or_else(|| client_schema(&plan.schema()));
+        Ok(Planned { plan, context: state.task_ctx(), schema, analyze, repeatable })
     })
 }
 

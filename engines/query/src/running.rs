@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{QueryError, Result};
 use crate::memory::QueryPool;
+use crate::record::{Record, Records};
 use crate::spill::Quota;
 
 /// Why a query was stopped from outside.
@@ -19,6 +20,8 @@ use crate::spill::Quota;
 pub(crate) enum Stop {
     /// Its stream was dropped.
     Dropped,
+    /// Someone who may asked for its end.
+    Cancelled,
     /// Its deadline passed.
     Deadline,
     /// The process was in danger and this query was the largest.
@@ -28,7 +31,7 @@ pub(crate) enum Stop {
 /// One query from admission until its last task has ended.
 #[derive(Debug)]
 pub(crate) struct Running {
-    pub(crate) id: String,
+    pub(crate) record: Arc<Record>,
     pub(crate) started: Instant,
     pub(crate) timeout: Duration,
     pub(crate) pool: Arc<QueryPool>,
@@ -73,7 +76,7 @@ impl Running {
         match self.stopped.get() {
             Some(Stop::Deadline) => QueryError::Deadline(self.timeout),
             Some(Stop::Memory) => QueryError::MemoryExhausted,
-            Some(Stop::Dropped) | None => QueryError::Cancelled,
+            Some(Stop::Dropped | Stop::Cancelled) | None => QueryError::Cancelled,
         }
     }
 
@@ -91,10 +94,19 @@ impl Running {
     }
 }
 
+impl Drop for Running {
+    /// A caller that left while its query waited.
+    fn drop(&mut self) {
+        self.record.failed(&QueryError::Cancelled);
+    }
+}
+
 /// All queries of an engine: who waits, who runs.
 #[derive(Debug)]
 pub(crate) struct Queries {
     running: Mutex<HashMap<String, Weak<Running>>>,
+    /// What is told of them, and of the last ones that have ended.
+    pub(crate) records: Records,
     slots: Arc<Semaphore>,
     queue: Arc<Semaphore>,
     max_running: usize,
@@ -109,6 +121,7 @@ impl Queries {
         let max_queued = max_running * QUEUE_PER_SLOT;
         Self {
             running: Mutex::default(),
+            records: Records::default(),
             slots: Arc::new(Semaphore::new(max_running)),
             queue: Arc::new(Semaphore::new(max_queued)),
             max_running,
@@ -121,27 +134,34 @@ impl Queries {
     /// Errors: `QueryIdInUse`, `TooManyQueries` when the queue is full, `Deadline`.
     pub(crate) async fn admit(
         &self,
-        id: String,
+        record: Arc<Record>,
         timeout: Duration,
         pool: QueryPool,
         spill: Arc<Quota>,
     ) -> Result<Arc<Running>> {
-        let running = self.register(id, timeout, pool, spill)?;
+        let running = self.register(record, timeout, pool, spill)?;
         let slot = match Arc::clone(&self.slots).try_acquire_owned() {
             Ok(slot) => slot,
-            Err(_) => self.wait(&running).await?,
+            Err(_) => self.wait(&running).await.inspect_err(|error| running.record.failed(error))?,
         };
         let _ = running.slot.set(slot);
         Ok(running)
     }
 
-    fn register(&self, id: String, timeout: Duration, pool: QueryPool, spill: Arc<Quota>) -> Result<Arc<Running>> {
+    fn register(
+        &self,
+        record: Arc<Record>,
+        timeout: Duration,
+        pool: QueryPool,
+        spill: Arc<Quota>,
+    ) -> Result<Arc<Running>> {
+        let id = record.id.clone();
         let mut all = self.running.lock();
         if all.get(&id).is_some_and(|other| other.strong_count() > 0) {
             return Err(QueryError::QueryIdInUse(id));
         }
         let running = Arc::new(Running {
-            id: id.clone(),
+            record,
             started: Instant::now(),
             timeout,
             pool: Arc::new(pool),
@@ -153,6 +173,7 @@ impl Queries {
         });
         all.retain(|_, other| other.strong_count() > 0);
         all.insert(id, Arc::downgrade(&running));
+        self.records.add(Arc::clone(&running.record));
         Ok(running)
     }
 
@@ -175,7 +196,7 @@ impl Queries {
         let Some(largest) = alive.max_by_key(|running| (running.pool.reserved(), running.started)) else {
             return false;
         };
-        tracing::warn!(query = %largest.id, reserved = largest.pool.reserved(), "stopping the largest query: the process is short of memory");
+        tracing::warn!(query = %largest.record.id, reserved = largest.pool.reserved(), "stopping the largest query: the process is short of memory");
         largest.stop(Stop::Memory);
         true
     }

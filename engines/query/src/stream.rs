@@ -10,14 +10,15 @@ use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use datafusion::physical_plan::execute_stream;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, Stream, StreamExt};
-use lakegate_catalog::DatasetName;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::error::{QueryError, Result};
+use crate::explain;
 use crate::plan::Planned;
 use crate::planner::panicked;
 use crate::running::{Running, Stop};
@@ -36,7 +37,8 @@ const PIECES_AHEAD: usize = 4;
 pub struct QueryStream {
     id: String,
     schema: SchemaRef,
-    versions: Vec<(DatasetName, u64)>,
+    versions: Vec<(String, u64)>,
+    repeatable: bool,
     truncated: bool,
     ended: bool,
     pieces: mpsc::Receiver<Piece>,
@@ -56,18 +58,20 @@ impl QueryStream {
         planned: Planned,
         running: StopOnDrop,
         limit: Option<u64>,
-        versions: Vec<(DatasetName, u64)>,
+        versions: Vec<(String, u64)>,
         runtime: &Handle,
     ) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let schema = Arc::clone(&planned.schema);
+        let repeatable = planned.repeatable;
         let drive = Drive { running: Arc::clone(&running.0), left: limit, sender };
         let task = runtime.spawn(drive.run(planned));
         running.0.attach(task.abort_handle());
         Self {
-            id: running.0.id.clone(),
+            id: running.0.record.id.clone(),
             schema,
             versions,
+            repeatable,
             truncated: false,
             ended: false,
             pieces,
@@ -87,8 +91,13 @@ impl QueryStream {
     }
 
     /// The datasets that were read, and which version of each.
-    pub fn versions(&self) -> &[(DatasetName, u64)] {
+    pub fn versions(&self) -> &[(String, u64)] {
         &self.versions
+    }
+
+    /// Whether the same statement over the same versions answers the same: it asks neither for the time nor for chance.
+    pub fn repeatable(&self) -> bool {
+        self.repeatable
     }
 
     /// Whether the limit cut rows off. Known once the stream has ended; false before.
@@ -98,9 +107,13 @@ impl QueryStream {
 
     fn accept(&mut self, piece: Option<Piece>) -> Option<Result<RecordBatch>> {
         match piece {
-            Some(Piece::Rows(batch)) => Some(Ok(batch)),
+            Some(Piece::Rows(batch)) => {
+                self.running.0.record.read(batch.num_rows(), bytes_of(&batch));
+                Some(Ok(batch))
+            }
             Some(Piece::Done { truncated }) => {
                 self.ended = true;
+                self.running.0.record.done();
                 self.truncated = truncated;
                 None
             }
@@ -111,6 +124,7 @@ impl QueryStream {
 
     fn fail(&mut self, error: QueryError) -> Option<Result<RecordBatch>> {
         self.ended = true;
+        self.running.0.record.failed(&error);
         Some(Err(error))
     }
 }
@@ -143,6 +157,7 @@ pub(crate) struct StopOnDrop(pub(crate) Arc<Running>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
+        self.0.record.failed(&QueryError::Cancelled);
         self.0.stop(Stop::Dropped);
     }
 }
@@ -168,7 +183,10 @@ impl Drive {
     }
 
     async fn rows(&mut self, planned: Planned) -> Result<bool> {
-        let Planned { plan, context, schema } = planned;
+        let Planned { plan, context, schema, analyze, repeatable: _ } = planned;
+        if let Some(logical) = analyze {
+            return self.analyze(&logical, plan, context).await;
+        }
         let mut batches = execute_stream(plan, context).map_err(|e| self.translate(&e))?;
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(|e| self.translate(&e))?;
@@ -184,6 +202,22 @@ impl Drive {
                 return Ok(true);
             }
         }
+        Ok(false)
+    }
+
+    /// Runs the plan, throws its rows away and answers what it took.
+    async fn analyze(
+        &mut self,
+        logical: &str,
+        plan: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+    ) -> Result<bool> {
+        let mut batches = execute_stream(Arc::clone(&plan), context).map_err(|e| self.translate(&e))?;
+        while let Some(batch) = batches.next().await {
+            batch.map_err(|e| self.translate(&e))?;
+        }
+        let text = explain::analyzed(logical, plan.as_ref()).map_err(|e| self.translate(&e))?;
+        self.sender.send(Piece::Rows(text)).await.map_err(|_| QueryError::Cancelled)?;
         Ok(false)
     }
 
@@ -227,8 +261,12 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef) -> std::result::Result<Recor
 /// batches vanish.
 fn pieces(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> + '_ {
     let rows = batch.num_rows();
-    let bytes: usize = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum();
-    let parts = bytes.div_ceil(PIECE_BYTES).max(1);
+    let parts = bytes_of(batch).div_ceil(PIECE_BYTES).max(1);
     let step = rows.div_ceil(parts).max(1);
     (0..rows).step_by(step).map(move |at| batch.slice(at, step.min(rows - at)))
+}
+
+/// Bytes of the rows of a batch, without what its arrays hold besides.
+fn bytes_of(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }

@@ -73,6 +73,11 @@ mod tests {
 
     use super::*;
     use crate::memory::QueryPool;
+    use crate::record::Record;
+
+    fn record(id: &str) -> Arc<Record> {
+        Arc::new(Record::new(id.to_owned(), true, "SELECT 1", &lakegate_catalog::Caller::Anonymous))
+    }
 
     #[tokio::test]
     async fn the_largest_is_stopped_one_at_a_time() {
@@ -84,14 +89,14 @@ mod tests {
         for (id, bytes) in [("small", 10), ("large", 100), ("middle", 50)] {
             let pool = QueryPool::new(500, Arc::clone(&process));
             let query =
-                queries.admit(id.to_owned(), Duration::from_secs(60), pool, quota.clone()).await.expect("admitted");
+                queries.admit(record(id), Duration::from_secs(60), pool, quota.clone()).await.expect("admitted");
             let as_pool: Arc<dyn MemoryPool> = Arc::clone(&query.pool) as Arc<dyn MemoryPool>;
             let reservation = MemoryConsumer::new(id).register(&as_pool);
             reservation.try_grow(bytes).expect("fits");
             reservations.push(reservation);
             running.push(query);
         }
-        let stopped = || running.iter().filter(|r| r.is_stopped()).map(|r| r.id.as_str()).collect::<Vec<_>>();
+        let stopped = || running.iter().filter(|r| r.is_stopped()).map(|r| r.record.id.as_str()).collect::<Vec<_>>();
         let mut watchdog = Watchdog { queries: Arc::downgrade(&queries), limit: 99, patient_until: None };
         let now = Instant::now();
         watchdog.look(now, 99);

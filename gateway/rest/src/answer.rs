@@ -6,7 +6,6 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 use futures::{StreamExt as _, stream};
-use lakegate_catalog::DatasetName;
 use lakegate_formats::{Format, RowEncoder, unique_names};
 use lakegate_query::QueryStream;
 use serde_json::json;
@@ -18,14 +17,24 @@ use crate::problem::{Problem, Result};
 const QUERY_ID: HeaderName = HeaderName::from_static("lakegate-query-id");
 const VERSIONS: HeaderName = HeaderName::from_static("lakegate-versions");
 
+/// Who may keep an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Nobody.
+    Nowhere,
+    /// Caches: an answer that fails after it began is cut off, so that none takes it for a whole one.
+    ByCaches,
+}
+
 /// Starts answering. Waits for the first batch, so that what fails early is a problem document.
 pub(crate) async fn answer(
     format: Format,
     query: QueryStream,
     metrics: Arc<Metrics>,
     started: Instant,
+    keep: Keep,
 ) -> Result<Response> {
-    let mut answering = Answering::new(format, query, metrics, started)?;
+    let mut answering = Answering::new(format, query, metrics, started, keep)?;
     let first = answering.first().await?;
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
@@ -46,7 +55,7 @@ pub(crate) async fn answer(
     Ok(response)
 }
 
-fn versions_header(versions: &[(DatasetName, u64)]) -> String {
+fn versions_header(versions: &[(String, u64)]) -> String {
     versions.iter().map(|(name, version)| format!("{name}={version}")).collect::<Vec<_>>().join(", ")
 }
 
@@ -58,12 +67,15 @@ struct Answering {
     started: Instant,
     metrics: Arc<Metrics>,
     outcome: Option<Outcome>,
+    keep: Keep,
+    /// The body is to break off.
+    cut: bool,
 }
 
 impl Answering {
-    fn new(format: Format, query: QueryStream, metrics: Arc<Metrics>, started: Instant) -> Result<Self> {
+    fn new(format: Format, query: QueryStream, metrics: Arc<Metrics>, started: Instant, keep: Keep) -> Result<Self> {
         let encoder = RowEncoder::new(format, &unique_names(&query.schema()))?;
-        Ok(Self { format, query, encoder, rows: 0, started, metrics, outcome: None })
+        Ok(Self { format, query, encoder, rows: 0, started, metrics, outcome: None, keep, cut: false })
     }
 
     /// What comes before the rows, and the first rows.
@@ -91,7 +103,7 @@ impl Answering {
     /// it end with the error itself.
     async fn next(&mut self) -> Option<Result<Vec<u8>, std::io::Error>> {
         if self.outcome.is_some() {
-            return None;
+            return std::mem::take(&mut self.cut).then(|| Err(std::io::Error::other("the query failed")));
         }
         let mut out = Vec::new();
         let piece = match self.query.next().await {
@@ -104,6 +116,7 @@ impl Answering {
         };
         self.outcome = Some(Outcome::Failed);
         tracing::info!(query_id = self.query.id(), code = problem.code, "query failed after its answer began");
+        self.cut = self.keep == Keep::ByCaches;
         Some(self.late(&problem))
     }
 
@@ -123,7 +136,7 @@ impl Answering {
 
     fn json_tail(&self, out: &mut Vec<u8>, error: &str) {
         let versions: serde_json::Map<_, _> =
-            self.query.versions().iter().map(|(name, version)| (name.to_string(), json!(version))).collect();
+            self.query.versions().iter().map(|(name, version)| (name.clone(), json!(version))).collect();
         let tail = format!(
             "],\"row_count\":{},\"truncated\":{},\"versions\":{},\"elapsed_ms\":{}{error}}}\n",
             self.rows,

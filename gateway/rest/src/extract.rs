@@ -62,3 +62,22 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         read.map(|path| Self(path.0)).map_err(|error: PathRejection| Problem::invalid(error.body_text()))
     }
 }
+
+/// Bytes that a URL may have when it carries a statement; proxies on the way take about as many.
+const MAX_URL: usize = 16 << 10;
+
+/// A URL that is not too long.
+pub(crate) struct ShortUrl;
+
+impl<S: Send + Sync> FromRequestParts<S> for ShortUrl {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let bytes = parts.uri.path_and_query().map_or(0, |text| text.as_str().len());
+        if bytes <= MAX_URL {
+            return Ok(Self);
+        }
+        let detail = format!("this URL has {bytes} bytes, and may have {MAX_URL}; send the statement with POST");
+        Err(Problem::new(ErrorKind::TooLarge, "uri_too_long", detail))
+    }
+}

@@ -18,7 +18,8 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::{
-    datasets, grants, health, ingest, maintenance, metrics, observe, page, principals, query, receipts, tokens, whoami,
+    datasets, grants, health, ingest, maintenance, metrics, observe, page, principals, queries, query, receipts,
+    tokens, whoami,
 };
 
 /// Bytes of a request body other than a push.
@@ -35,7 +36,9 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(datasets::show_dataset, datasets::delete_dataset))
         .routes(routes!(maintenance::compact))
         .routes(routes!(maintenance::vacuum))
-        .routes(routes!(query::query))
+        .routes(routes!(query::query, query::query_by_url))
+        .routes(routes!(queries::list_queries))
+        .routes(routes!(queries::show_query, queries::cancel_query))
         .routes(routes!(receipts::show_receipt))
         .routes(routes!(whoami::whoami))
         .routes(routes!(principals::list_principals, principals::create_principal))

@@ -110,6 +110,7 @@ impl Problem {
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::Conflict => StatusCode::CONFLICT,
             ErrorKind::Precondition => StatusCode::PRECONDITION_FAILED,
+            ErrorKind::TooLarge if self.code == "uri_too_long" => StatusCode::URI_TOO_LONG,
             ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorKind::Exhausted | ErrorKind::Deadline => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::Overloaded | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,4 +1,4 @@
-//! `POST /v1/query`: SQL in, rows out.
+//! `/v1/query`: SQL in, rows out. POST is the general form; GET can be kept by caches and asked again cheaply.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,16 +8,17 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use lakegate_catalog::ErrorKind;
 use lakegate_formats::Format;
-use lakegate_query::{Params, QueryRequest};
+use lakegate_query::{AsOf, Params, QueryRequest};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::answer::answer;
+use crate::answer::{Keep, answer};
 use crate::app::App;
 use crate::caller::Identified;
-use crate::extract::{Json, Query};
+use crate::extract::{Json, Query, ShortUrl};
 use crate::metrics::Outcome;
 use crate::problem::{Problem, ProblemDocument, Result};
+use crate::tag;
 
 /// A question.
 #[derive(Deserialize, ToSchema)]
@@ -35,6 +36,11 @@ pub(crate) struct Question {
     #[serde(default)]
     #[schema(minimum = 0)]
     limit: Option<u64>,
+    /// Which version of each dataset to read where the statement does not say: a time such as
+    /// `"2026-01-31T00:00:00Z"`, or an object such as `{"demo.flights": 12}`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    as_of: serde_json::Value,
     /// How long it may take, such as `"30s"`; the server has a default and a maximum.
     #[serde(default)]
     #[schema(example = "30s", pattern = "^[0-9]+(ms|s|m|h)$")]
@@ -43,6 +49,46 @@ pub(crate) struct Question {
     #[serde(default)]
     #[schema(pattern = "^(json|ndjson|csv|arrow)$")]
     format: Option<String>,
+}
+
+/// A question in a URL.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AskedByUrl {
+    /// One SELECT, WITH, VALUES or EXPLAIN.
+    #[param(example = "SELECT 1 AS one")]
+    sql: String,
+    /// The parameters as JSON: a list or an object.
+    #[param(example = "[]")]
+    params: Option<String>,
+    /// At most this many rows.
+    #[param(minimum = 0)]
+    limit: Option<u64>,
+    /// How long it may take, such as `30s`.
+    timeout: Option<String>,
+    /// `json`, `ndjson`, `csv` or `arrow`; beats `Accept`.
+    format: Option<String>,
+    /// A time, or an object of versions as JSON.
+    as_of: Option<String>,
+}
+
+impl TryFrom<AskedByUrl> for Question {
+    type Error = Problem;
+
+    fn try_from(asked: AskedByUrl) -> Result<Self> {
+        let json = |name: &str, text: String| {
+            serde_json::from_str(&text).map_err(|e| Problem::invalid(format!("{name} must be JSON: {e}")))
+        };
+        let as_of = match asked.as_of {
+            Some(text) if text.starts_with('{') => json("as_of", text)?,
+            Some(text) => serde_json::Value::String(text),
+            None => serde_json::Value::Null,
+        };
+        let params = asked.params.map(|text| json("params", text)).transpose()?.unwrap_or_default();
+        let AskedByUrl { sql, limit, timeout, format, .. } = asked;
+        Ok(Self { sql, params, limit, as_of, timeout, format })
+    }
 }
 
 /// How to answer.
@@ -84,25 +130,73 @@ pub(crate) async fn query(
 ) -> Result<Response> {
     let started = Instant::now();
     let format = answer_format(how.format.as_deref().or(question.format.as_deref()), &headers)?;
-    // Beyond any table; what the planner counts with ends at 2^63.
-    let limit = question.limit.map(|limit| limit.min(1 << 53));
-    let limit = limit.or((format == Format::Json).then_some(app.limits.default_rows));
-    let request = QueryRequest {
-        id: headers.get("lakegate-query-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned()),
-        params: params(question.params)?,
-        timeout: question.timeout.as_deref().map(duration).transpose()?,
-        sql: question.sql,
-        limit,
-    };
+    let request = question.request(format, &app, &headers)?;
     let running = async {
         let stream = app.engine.query(&caller, request).await?;
-        answer(format, stream, Arc::clone(&app.metrics), started).await
+        answer(format, stream, Arc::clone(&app.metrics), started, Keep::Nowhere).await
     };
-    let answered: Result<Response> = running.await;
-    if answered.is_err() {
-        app.metrics.query_ended(Outcome::Failed, 0);
+    counted(&app, running.await)
+}
+
+/// Answers a statement in the URL. The same question over the same versions has the same `ETag`; asked again with
+/// `If-None-Match` it is answered 304 without being run. What depends on time or chance has none.
+#[utoipa::path(get, path = "/v1/query", tag = "query", params(AskedByUrl,
+        ("Lakegate-Query-Id" = Option<String>, Header, description = "An id of your own for this query, [A-Za-z0-9_-]{1,64}"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an answer that is at hand")),
+    responses(
+        (status = 200, description = "The rows", content((Answer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"))),
+        (status = 304, description = "The answer at hand is still right"),
+        (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn query_by_url(
+    State(app): State<Arc<App>>,
+    _: ShortUrl,
+    Identified { caller, .. }: Identified,
+    Query(asked): Query<AskedByUrl>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let started = Instant::now();
+    let question = Question::try_from(asked)?;
+    let format = answer_format(question.format.as_deref(), &headers)?;
+    let request = question.request(format, &app, &headers)?;
+    let running = async {
+        let asked = tag::Asked::of(&request, format, &caller);
+        let prepared = app.engine.prepare(&caller, request).await?;
+        let tag = prepared.fingerprint().map(|read| asked.tag(&read));
+        if let Some(tag) = tag.as_ref().filter(|tag| tag.is_among(&headers)) {
+            app.metrics.query_ended(Outcome::Done, 0);
+            prepared.finish();
+            return Ok(tag.not_modified(&caller));
+        }
+        let stream = app.engine.run(prepared).await?;
+        let tag = tag.filter(|_| stream.repeatable());
+        let keep = if tag.is_some() { Keep::ByCaches } else { Keep::Nowhere };
+        let mut response = answer(format, stream, Arc::clone(&app.metrics), started, keep).await?;
+        if let Some(tag) = tag {
+            tag.put(&caller, response.headers_mut());
+        }
+        Ok(response)
+    };
+    counted(&app, running.await)
+}
+
+fn counted(app: &App, answered: Result<Response>) -> Result<Response> {
+    answered.inspect_err(|_| app.metrics.query_ended(Outcome::Failed, 0))
+}
+
+impl Question {
+    fn request(self, format: Format, app: &App, headers: &HeaderMap) -> Result<QueryRequest> {
+        // Beyond any table; what the planner counts with ends at 2^63.
+        let limit = self.limit.map(|limit| limit.min(1 << 53));
+        Ok(QueryRequest {
+            id: headers.get("lakegate-query-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned()),
+            params: params(self.params)?,
+            timeout: self.timeout.as_deref().map(duration).transpose()?,
+            as_of: AsOf::from_json(&self.as_of)?,
+            limit: limit.or((format == Format::Json).then_some(app.limits.default_rows)),
+            sql: self.sql,
+        })
     }
-    answered
 }
 
 fn params(value: serde_json::Value) -> Result<Params> {

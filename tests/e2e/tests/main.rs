@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod cache;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod datasets;
@@ -23,8 +25,12 @@ mod openapi;
 #[cfg(test)]
 mod push;
 #[cfg(test)]
+mod queries;
+#[cfg(test)]
 mod query;
 #[cfg(test)]
 mod sql_shell;
 #[cfg(test)]
 mod stores;
+#[cfg(test)]
+mod time_travel;

@@ -209,6 +209,28 @@ async fn explain_shows_no_path_of_the_host() -> Result {
 }
 
 #[tokio::test]
+async fn explain_analyze_runs_within_the_limits_and_shows_rows_and_no_path() -> Result {
+    let gateway = Gateway::demo().await?;
+    let sql = "EXPLAIN ANALYZE SELECT origin, count(*) FROM demo.flights@v1 WHERE delay > 60 GROUP BY origin";
+    let answer = gateway.client().query(sql).await?.expect(200)?;
+    let folder = gateway.options().folder().to_string_lossy().into_owned();
+    let text = answer.text();
+    for hidden in [folder.as_str(), "/tmp/", "file://", "lake://", ".parquet", "127.0.0.1"] {
+        assert!(!text.contains(hidden), "{hidden} in {text}");
+    }
+    let body = answer.json()?;
+    let plan = body["rows"][1]["plan"].as_str().ok_or("no plan")?;
+    assert!(
+        plan.contains("AggregateExec") && plan.contains("output_rows=") && plan.contains("elapsed_compute="),
+        "{plan}"
+    );
+    assert_eq!((&body["row_count"], &body["versions"]), (&json!(2), &json!({ "demo.flights": 1 })));
+    let body = json!({ "sql": format!("EXPLAIN ANALYZE {ENDLESS}"), "timeout": "500ms" });
+    gateway.client().post("/v1/query", &body).await?.expect_problem(422, "query_deadline")?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_caller_may_choose_the_query_id() -> Result {
     let gateway = Gateway::start().await?;
     let request = gateway.client().request(Method::POST, "/v1/query").header("lakegate-query-id", "mine-1");

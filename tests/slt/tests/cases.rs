@@ -19,7 +19,9 @@ macro_rules! files {
     };
 }
 
-files! { aggregates errors explain expressions information_schema joins json select subqueries types windows }
+files! {
+    aggregates errors explain expressions information_schema joins json select show subqueries types versions windows
+}
 
 #[test]
 fn every_file_is_run() -> Result {

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::{ScalarFunction, WindowFunctionDefinition};
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, ScalarUDF};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, ScalarUDF, Volatility};
 
 use super::{aggregate, concat::Concat, scalar};
 
@@ -81,6 +81,27 @@ pub(crate) fn largest_literal(plan: &LogicalPlan) -> Result<usize> {
         })
     })?;
     Ok(largest)
+}
+
+/// Whether every function of a plan answers the same for the same arguments: not `random()`, and not `now()`.
+pub(crate) fn repeatable(plan: &LogicalPlan) -> Result<bool> {
+    let mut repeatable = true;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            repeatable = repeatable && !expr.exists(|expr| Ok(changes(expr)))?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(repeatable)
+}
+
+fn changes(expr: &Expr) -> bool {
+    let volatility = match expr {
+        Expr::ScalarFunction(call) => call.func.signature().volatility,
+        Expr::AggregateFunction(call) => call.func.signature().volatility,
+        _ => return false,
+    };
+    volatility != Volatility::Immutable
 }
 
 /// Whether the plan calls a function that can make much from little.

@@ -17,7 +17,7 @@ use std::sync::{Arc, LazyLock};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::ScalarUDF;
 
-pub(crate) use bound::{bounded, largest_literal, makes_big_values};
+pub(crate) use bound::{bounded, largest_literal, makes_big_values, repeatable};
 use rule::Rule;
 
 /// Bytes that one value made by a function may take.

@@ -6,6 +6,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
+use super::travel::{self, Places};
+use crate::moment::Moment;
+
 use lakegate_catalog::DatasetName;
 use sqlparser::ast::{
     Cte, Distinct, Expr, Function, FunctionArguments, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator,
@@ -21,10 +24,33 @@ use crate::information_schema::View;
 /// A relation outside of the statement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Relation {
-    /// A dataset.
-    Dataset(DatasetName),
+    /// The rows of a dataset, or what is known of its versions.
+    Dataset {
+        /// The dataset.
+        name: DatasetName,
+        /// The table's name in the statement, such as `flights@v12`.
+        table: String,
+        /// What of it.
+        part: Part,
+    },
     /// A view of `information_schema`.
     InformationSchema(View),
+}
+
+/// What of a dataset a statement names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// Its rows, at a version if the statement names one.
+    Rows(Option<Moment>),
+    /// `$versions`.
+    Versions,
+}
+
+impl Relation {
+    /// The rows of a dataset whose version the statement does not name.
+    pub(super) fn newest(name: DatasetName) -> Self {
+        Self::Dataset { table: name.dataset().to_owned(), name, part: Part::Rows(None) }
+    }
 }
 
 /// Table functions that make rows; each is bounded by the batch, the pool and the deadline.
@@ -35,13 +61,15 @@ const MAX_GROUPING_SETS: usize = 64;
 
 type Flow = ControlFlow<QueryError>;
 
-/// Refuses what is not on the list; answers the relations, sorted, each once.
-pub(super) fn check(query: &Query) -> Result<Vec<Relation>> {
+/// Refuses what is not on the list; answers the relations, sorted, each once. `versions` are the places where the
+/// text names one: each must be the name of a dataset.
+pub(super) fn check(query: &Query, versions: &Places) -> Result<Vec<Relation>> {
     let mut visitor = Allow::default();
-    match query.visit(&mut visitor) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(visitor.relations.into_iter().collect()),
+    if let ControlFlow::Break(error) = query.visit(&mut visitor) {
+        return Err(error);
     }
+    travel::check(versions, &visitor.places)?;
+    Ok(visitor.relations.into_iter().collect())
 }
 
 /// An unquoted identifier folds to lower case.
@@ -53,6 +81,8 @@ pub(super) fn folded(ident: &Ident) -> String {
 struct Allow {
     ctes: HashSet<String>,
     relations: BTreeSet<Relation>,
+    /// Where the names of datasets stand.
+    places: Places,
 }
 
 impl Visitor for Allow {
@@ -128,7 +158,7 @@ impl Allow {
                 index_hints,
             } => {
                 refuse("a table hint", !with_hints.is_empty() || !index_hints.is_empty())?;
-                refuse("AS OF: reading an older version", version.is_some())?;
+                refuse("a version of this form; write ns.t@v12, or FOR VERSION AS OF 12", version.is_some())?;
                 refuse("WITH ORDINALITY", *with_ordinality)?;
                 refuse("PARTITION after a dataset", !partitions.is_empty())?;
                 refuse("a path after a dataset", json_path.is_some())?;
@@ -172,27 +202,57 @@ impl Allow {
 
     fn relation(&mut self, name: &ObjectName) -> Result<()> {
         let parts = idents(name).ok_or_else(|| dataset_name(name))?;
-        let folded: Vec<String> = parts.iter().map(|part| folded(part)).collect();
-        let (namespace, table) = match folded.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [table] if self.ctes.contains(table) => return Ok(()),
-            ["lake", namespace, table] => (namespace, table),
-            [namespace, table] => (namespace, table),
-            _ => return Err(dataset_name(name)),
-        };
-        refuse_suffix(table)?;
-        let relation = if namespace == "information_schema" {
-            View::named(table).map(Relation::InformationSchema)
-        } else {
-            DatasetName::new(namespace, table).ok().map(Relation::Dataset)
-        };
-        let relation = relation.ok_or_else(|| QueryError::DatasetNotFound { name: clip(&name.to_string()) })?;
-        self.relations.insert(relation);
+        if let [table] = parts[..]
+            && self.ctes.contains(&folded(table))
+        {
+            return Ok(());
+        }
+        self.places.extend(parts.last().map(|part| part.span.start));
+        self.relations.insert(relation(name)?);
         Ok(())
     }
 }
 
+/// The relation that a name of two parts stands for, or of three with the catalog.
+fn relation(name: &ObjectName) -> Result<Relation> {
+    let parts = idents(name).ok_or_else(|| dataset_name(name))?;
+    let parts: Vec<String> = parts.iter().map(|part| folded(part)).collect();
+    let (namespace, table) = match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["lake", namespace, table] | [namespace, table] => (namespace, table),
+        _ => return Err(dataset_name(name)),
+    };
+    let (dataset, part) = part_of(table)?;
+    let not_found = || QueryError::DatasetNotFound { name: clip(&format!("{namespace}.{dataset}")) };
+    if namespace == "information_schema" {
+        refuse("an older version of information_schema", part != Part::Rows(None))?;
+        return View::named(dataset).map(Relation::InformationSchema).ok_or_else(not_found);
+    }
+    let name = DatasetName::new(namespace, dataset).map_err(|_| not_found())?;
+    Ok(Relation::Dataset { name, table: table.to_owned(), part })
+}
+
+/// The dataset that a name without version or `$` stands for.
+pub(super) fn dataset(name: &ObjectName) -> Result<DatasetName> {
+    match relation(name)? {
+        Relation::Dataset { name, part: Part::Rows(None), .. } => Ok(name),
+        _ => Err(QueryError::NotSupported("SHOW and DESCRIBE of anything else than a dataset as it is now".to_owned())),
+    }
+}
+
+/// Splits `t@v12` and `t$versions`.
+fn part_of(table: &str) -> Result<(&str, Part)> {
+    if let Some((dataset, moment)) = table.split_once('@') {
+        return Ok((dataset, Part::Rows(Some(Moment::parse(moment)?))));
+    }
+    match table.split_once('$') {
+        None => Ok((table, Part::Rows(None))),
+        Some((dataset, "versions")) => Ok((dataset, Part::Versions)),
+        Some((_, other)) => Err(QueryError::NotSupported(format!("`${}`; there is `$versions`", clip(other)))),
+    }
+}
+
 /// Refuses with the construct's name.
-fn refuse(what: &str, present: bool) -> Result<()> {
+pub(super) fn refuse(what: &str, present: bool) -> Result<()> {
     if present { Err(QueryError::NotSupported(what.to_owned())) } else { Ok(()) }
 }
 
@@ -206,17 +266,6 @@ fn dataset_name(name: &ObjectName) -> QueryError {
 
 fn idents(name: &ObjectName) -> Option<Vec<&Ident>> {
     name.0.iter().map(|part| if let ObjectNamePart::Identifier(ident) = part { Some(ident) } else { None }).collect()
-}
-
-/// `t@v12`, `t$changes` and `t$versions` lex as one identifier.
-fn refuse_suffix(table: &str) -> Result<()> {
-    if table.contains('@') {
-        return refuse("`@`: reading an older version of a dataset", true);
-    }
-    if let Some((_, relation)) = table.split_once('$') {
-        return refuse(&format!("`${}`", clip(relation)), true);
-    }
-    Ok(())
 }
 
 fn table_function(name: &ObjectName) -> Result<()> {

@@ -8,17 +8,19 @@ mod allow;
 mod bounds;
 mod outputs;
 mod params;
+mod show;
+mod travel;
 mod weight;
 
 use std::collections::HashMap;
 
-use sqlparser::ast::{Query, Statement as Ast};
+use sqlparser::ast::{DescribeAlias, Query, Statement as Ast};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
 
 use crate::error::{Position, QueryError, Result};
-pub(crate) use allow::Relation;
+pub(crate) use allow::{Part, Relation};
 pub use params::Params;
 
 /// How deep the parser may go. The bounds on tokens refuse a statement long before.
@@ -30,9 +32,20 @@ pub(crate) struct Statement {
     /// The query, or what EXPLAIN explains.
     pub(crate) query: Box<Query>,
     /// Whether to answer the plan instead of rows.
-    pub(crate) explain: bool,
+    pub(crate) explain: Explain,
     /// The relations outside of the statement that it names, each once.
     pub(crate) relations: Vec<Relation>,
+}
+
+/// What to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Explain {
+    /// The rows.
+    No,
+    /// The plan.
+    Plan,
+    /// The plan with what it took to run it.
+    Analyze,
 }
 
 impl Statement {
@@ -43,11 +56,24 @@ impl Statement {
         let mut tokens = tokenize(sql)?;
         bounds::check(&tokens)?;
         params::number_question_marks(&mut tokens)?;
-        let (mut query, explain) = split_explain(parse_one(tokens)?)?;
+        let (tokens, versions) = travel::rewrite(tokens)?;
+        let parsed = parse_one(tokens)?;
+        let (mut query, explain, shown) = match show::query(&parsed)? {
+            Some(show::Shown { sql, relation }) => {
+                let (query, explain) = split_explain(parse_one(tokenize(&sql)?)?)?;
+                (query, explain, relation)
+            }
+            None => {
+                let (query, explain) = split_explain(parsed)?;
+                (query, explain, None)
+            }
+        };
         params::substitute(&mut query, params)?;
-        let relations = allow::check(&query)?;
+        let mut relations = allow::check(&query, &versions)?;
+        relations.extend(shown);
         weight::check(&query, &HashMap::new())?;
         outputs::name_apart(&mut query);
+        outputs::name_without_version(&mut query);
         Ok(Self { query, explain, relations })
     }
 
@@ -155,16 +181,16 @@ fn split_position(text: &str) -> (&str, Option<Position>) {
     parse().unwrap_or((text, None))
 }
 
-fn split_explain(statement: Ast) -> Result<(Box<Query>, bool)> {
+fn split_explain(statement: Ast) -> Result<(Box<Query>, Explain)> {
     match statement {
-        Ast::Query(query) => Ok((query, false)),
+        Ast::Query(query) => Ok((query, Explain::No)),
         Ast::Explain { statement, analyze, verbose, query_plan, estimate, format, options, describe_alias } => {
-            let plain = !(analyze || verbose || query_plan || estimate) && format.is_none() && options.is_none();
-            if !plain || describe_alias != sqlparser::ast::DescribeAlias::Explain {
-                return Err(QueryError::NotSupported("EXPLAIN with options".to_owned()));
+            let plain = !(verbose || query_plan || estimate) && format.is_none() && options.is_none();
+            if !plain || describe_alias != DescribeAlias::Explain {
+                return Err(QueryError::NotSupported("EXPLAIN with options other than ANALYZE".to_owned()));
             }
             match *statement {
-                Ast::Query(query) => Ok((query, true)),
+                Ast::Query(query) => Ok((query, if analyze { Explain::Analyze } else { Explain::Plan })),
                 other => Err(not_allowed(&other)),
             }
         }

@@ -1,8 +1,11 @@
-//! Output names: `SELECT a, a` is fine for a person, and the planner wants names apart.
+//! Names: `SELECT a, a` is fine for a person, and the planner wants names apart; `t@v12` is called `t`.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr};
+use sqlparser::ast::{
+    Expr, Ident, ObjectNamePart, Query, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut as _, VisitorMut,
+};
 
 use super::allow::folded;
 
@@ -36,4 +39,26 @@ fn rename(item: &mut SelectItem, name: String) {
         _ => return,
     };
     *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+}
+
+/// Lets the columns of `t@v12` be called `t.column`, as those of `t`.
+pub(super) fn name_without_version(query: &mut Query) {
+    let _ = query.visit(&mut Alias);
+}
+
+struct Alias;
+
+impl VisitorMut for Alias {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, alias: alias @ None, args: None, .. } = factor
+            && let Some(table) = name.0.last().and_then(ObjectNamePart::as_ident)
+            && let Some((dataset, _)) = folded(table).split_once('@')
+        {
+            let name = Ident::with_quote('"', dataset);
+            *alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+        }
+        ControlFlow::Continue(())
+    }
 }

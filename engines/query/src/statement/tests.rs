@@ -46,8 +46,8 @@ fn statements_that_do_not_read_are_refused() {
         "SET datafusion.execution.batch_size = 1",
         "RESET datafusion.execution.batch_size",
         "SHOW ALL",
-        "SHOW TABLES",
-        "DESCRIBE a.b",
+        "SHOW FUNCTIONS",
+        "SHOW datafusion.execution.batch_size",
         "INSERT INTO a.b VALUES (1)",
         "DELETE FROM a.b",
         "UPDATE a.b SET x = 1",
@@ -72,11 +72,7 @@ fn constructs_that_the_planner_would_ignore_are_refused() {
     for sql in [
         "SELECT * FROM a.b FOR UPDATE",
         "SELECT * FROM a.b TABLESAMPLE BERNOULLI (10)",
-        "SELECT * FROM a.b FOR SYSTEM_TIME AS OF '2020-01-01'",
-        "SELECT * FROM a.b VERSION AS OF 3",
-        "SELECT * FROM a.b@v12",
         "SELECT * FROM a.b$changes",
-        "SELECT * FROM a.b$versions",
         "SELECT * FROM a.b WITH (NOLOCK)",
         "SELECT * FROM a.b LATERAL VIEW explode(x) t AS y",
         "SELECT * FROM a.b PIVOT (sum(x) FOR y IN ('a', 'b'))",
@@ -94,7 +90,6 @@ fn constructs_that_the_planner_would_ignore_are_refused() {
         "SELECT array_agg(SELECT 1)",
         "SELECT * FROM generate_series(1, 3) WITH ORDINALITY",
         "SELECT MATCH (a) AGAINST ('x') FROM a.b",
-        "EXPLAIN ANALYZE SELECT 1",
         "EXPLAIN VERBOSE SELECT 1",
         "TABLE a.b",
         "SELECT x FROM a.b GROUP BY x WITH TOTALS",
@@ -114,11 +109,121 @@ fn relations_are_found_wherever_they_hide() {
         .relations
         .iter()
         .map(|relation| match relation {
-            Relation::Dataset(name) => name.to_string(),
+            Relation::Dataset { name, .. } => name.to_string(),
             Relation::InformationSchema(view) => view.name().to_owned(),
         })
         .collect();
     assert_eq!(names, ["a.four", "a.one", "a.three", "a.two", "tables"]);
+}
+
+#[test]
+fn every_way_to_name_a_version_reads_it() {
+    use crate::moment::Moment;
+    let moment = |sql: &str| match &parse(sql).map_err(|e| panic!("{sql}: {e}")).expect("parses").relations[..] {
+        [Relation::Dataset { name, part: Part::Rows(at), .. }] => (name.to_string(), *at),
+        other => panic!("{sql}: {other:?}"),
+    };
+    let version = ("a.b".to_owned(), Some(Moment::Version(12)));
+    for sql in [
+        "SELECT b.x FROM a.b@v12",
+        "SELECT x FROM lake.A.B@V12 AS t",
+        "SELECT x FROM a.\"b\"@v12 t",
+        "SELECT x FROM \"a\".\"b@v12\"",
+        "SELECT x FROM a.b FOR VERSION AS OF 12",
+        "SELECT x FROM a.b /* then */ for version as of 12 AS t WHERE x = 1",
+        "SELECT x FROM a.b FOR SYSTEM_VERSION AS OF 12",
+        "SELECT x FROM a.b VERSION AS OF 12",
+        "SELECT x FROM (SELECT * FROM a.b@v12) JOIN c USING (x)",
+    ] {
+        if sql.contains("JOIN c") {
+            assert_eq!(code(sql), "invalid_dataset_name", "{sql}");
+        } else {
+            assert_eq!(moment(sql), version, "{sql}");
+        }
+    }
+    let time = ("a.b".to_owned(), Some(Moment::parse("2026-01-31T00:00:00Z").expect("a time")));
+    for sql in [
+        "SELECT x FROM a.b@'2026-01-31T00:00:00Z'",
+        "SELECT x FROM a.\"b\"@'2026-01-31T01:00:00+01:00' AS t",
+        "SELECT x FROM a.b FOR TIMESTAMP AS OF '2026-01-31T00:00:00Z'",
+        "SELECT x FROM a.b FOR SYSTEM_TIME AS OF '2026-01-31'",
+        "SELECT x FROM a.b TIMESTAMP AS OF '2026-01-31'",
+    ] {
+        assert_eq!(moment(sql), time, "{sql}");
+    }
+    assert_eq!(moment("SELECT version AS of FROM a.b").1, None, "a column with a name");
+    assert_eq!(moment("SELECT \"x@v1\" FROM a.b").1, None, "a column with a name");
+}
+
+/// Each of these would read the newest rows if the version were only dropped.
+#[test]
+fn a_version_that_would_be_lost_is_refused() {
+    for (sql, expected) in [
+        ("SELECT * FROM a.b t FOR VERSION AS OF 12", "invalid_as_of"),
+        ("SELECT * FROM a.b AS t@v12", "invalid_as_of"),
+        ("SELECT x@v12 FROM a.b", "invalid_as_of"),
+        ("SELECT * FROM a@v12.b", "dataset_not_found"),
+        ("SELECT * FROM a.b @v12", "invalid_as_of"),
+        ("SELECT * FROM a.b@v1 FOR VERSION AS OF 2", "invalid_as_of"),
+        ("SELECT * FROM a.b@v1@v2", "invalid_as_of"),
+        ("SELECT * FROM a.b@", "invalid_as_of"),
+        ("SELECT * FROM a.b@12", "invalid_as_of"),
+        ("SELECT * FROM a.b@latest", "invalid_as_of"),
+        ("SELECT * FROM a.b@'yesterday'", "invalid_as_of"),
+        ("SELECT * FROM a.b FOR VERSION AS OF 1.5", "invalid_as_of"),
+        ("SELECT * FROM a.b FOR VERSION AS OF $1", "invalid_as_of"),
+        ("SELECT * FROM a.b FOR TIMESTAMP AS OF now()", "invalid_as_of"),
+        ("SELECT * FROM (SELECT * FROM a.b) FOR VERSION AS OF 1", "invalid_as_of"),
+        ("SELECT * FROM generate_series(1, 2) FOR VERSION AS OF 1", "invalid_as_of"),
+        ("WITH t AS (SELECT 1) SELECT * FROM t@v1", "invalid_dataset_name"),
+        ("SELECT * FROM information_schema.tables@v1", "not_supported"),
+        ("SELECT * FROM a.b$versions@v1", "invalid_as_of"),
+        ("DESCRIBE a.b@v1", "not_supported"),
+    ] {
+        assert_eq!(code(sql), expected, "{sql}: {:?}", parse(sql).err());
+    }
+    for sql in [
+        "SELECT * FROM a.b TIMESTAMP AS OF now()",
+        "SELECT * FROM a.b VERSION AS OF $1",
+        "SELECT * FROM a.b FOR VERSION BETWEEN 1 AND 2",
+        "SELECT * FROM a.b AT (VERSION => 1)",
+        "SELECT * FROM a.b BEFORE (TIMESTAMP => '2026-01-31')",
+        "SELECT * FROM a.b CHANGES (INFORMATION => DEFAULT) AT (VERSION => 1)",
+        "SELECT * FROM a.b$changes",
+    ] {
+        let code = code(sql);
+        assert!(code == "not_supported" || code == "syntax_error" || code == "invalid_parameters", "{sql}: {code}");
+    }
+}
+
+#[test]
+fn what_shows_is_a_query_on_information_schema() {
+    for (sql, expected) in [
+        ("SHOW TABLES", "FROM information_schema.tables WHERE true ORDER"),
+        ("SHOW TABLES FROM demo LIKE '%''x'", "AND table_schema = 'demo' AND table_name LIKE '%''x'"),
+        ("SHOW COLUMNS FROM a.b", "WHERE table_schema = 'a' AND table_name = 'b' ORDER"),
+        ("SHOW COLUMNS IN a.b ILIKE 'x%'", "AND column_name ILIKE 'x%'"),
+        ("DESCRIBE a.b", "table_name = 'b'"),
+        ("DESC lake.a.b", "table_name = 'b'"),
+    ] {
+        let query = parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}")).query.to_string();
+        assert!(query.contains(expected), "{sql}: {query}");
+    }
+    for sql in [
+        "SHOW FULL TABLES",
+        "SHOW COLUMNS",
+        "SHOW TABLES WHERE true",
+        "SHOW EXTENDED COLUMNS FROM a.b",
+        "DESC FORMATTED a.b",
+    ] {
+        let error = parse(sql).expect_err(sql);
+        assert!(error.to_string().contains("information_schema"), "{sql}: {error}");
+    }
+    for sql in ["SHOW ALL", "SHOW FUNCTIONS", "SHOW CREATE TABLE a.b", "DESCRIBE"] {
+        let error = parse(sql).expect_err(sql);
+        assert_eq!(error.code(), "statement_not_allowed", "{sql}");
+        assert!(error.to_string().contains("information_schema"), "{sql}: {error}");
+    }
 }
 
 #[test]
@@ -219,9 +324,77 @@ proptest::proptest! {
 }
 
 const WORDS: &[&str] = &[
-    "SELECT", "FROM", "WHERE", "a", "a.b", "(", ")", "[", "]", "{", "}", ",", "'x'", "\"q\"", "1", "1e9", "$1", "?",
-    "@", "CASE", "WHEN", "THEN", "END", "NOT", "-", "~", "*", "UNION", "JOIN", "ON", "WITH", "AS", "VALUES", "EXPLAIN",
-    "IN", "BETWEEN", "AND", "::", "->", "CAST", "INTERVAL", "OVER", "GROUP BY", "ORDER BY", "LIMIT", "LATERAL",
-    "UNNEST", ";", "/*", "*/", "--", "\n", "\u{0}", "é", "$$", "E'\\", "X'", "LIKE", "ESCAPE", "FOR", "INTO", "PIVOT",
-    "MAP", "STRUCT<",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "a",
+    "a.b",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "'x'",
+    "\"q\"",
+    "1",
+    "1e9",
+    "$1",
+    "?",
+    "@",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "END",
+    "NOT",
+    "-",
+    "~",
+    "*",
+    "UNION",
+    "JOIN",
+    "ON",
+    "WITH",
+    "AS",
+    "VALUES",
+    "EXPLAIN",
+    "IN",
+    "BETWEEN",
+    "AND",
+    "::",
+    "->",
+    "CAST",
+    "INTERVAL",
+    "OVER",
+    "GROUP BY",
+    "ORDER BY",
+    "LIMIT",
+    "LATERAL",
+    "UNNEST",
+    ";",
+    "/*",
+    "*/",
+    "--",
+    "\n",
+    "\u{0}",
+    "é",
+    "$$",
+    "E'\\",
+    "X'",
+    "LIKE",
+    "ESCAPE",
+    "FOR",
+    "INTO",
+    "PIVOT",
+    "MAP",
+    "STRUCT<",
+    "a.b@v1",
+    "@v2",
+    "@'2026-01-31'",
+    "VERSION",
+    "TIMESTAMP",
+    "OF",
+    "SHOW",
+    "DESCRIBE",
+    "$versions",
 ];

@@ -1,0 +1,160 @@
+//! Opening what a statement names: the datasets that its caller may see, each at one version.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use lakegate_catalog::{Access, Caller, Catalog, Dataset, DatasetId, DatasetName, ErrorKind};
+use lakegate_lake::{Lake, LakeError, Table};
+
+use crate::error::{QueryError, Result};
+use crate::information_schema;
+use crate::moment::{AsOf, Moment};
+use crate::session::Opened;
+use crate::statement::{Part, Relation};
+use crate::versions;
+
+/// What a statement reads.
+#[derive(Default)]
+pub(crate) struct Reading {
+    pub(crate) relations: Vec<Opened>,
+    /// The versions read, of each dataset.
+    read: BTreeMap<DatasetName, (DatasetId, BTreeSet<u64>)>,
+    /// Whether it reads something that changes without a new version.
+    pub(crate) unversioned: bool,
+}
+
+impl Reading {
+    /// The versions by the names of their datasets. One that is read at several versions has a name for each.
+    pub(crate) fn versions(&self) -> Vec<(String, u64)> {
+        let named = |(name, (_, versions)): (&DatasetName, &(DatasetId, BTreeSet<u64>))| {
+            let several = versions.len() > 1;
+            let name = name.to_string();
+            let label =
+                move |version: &u64| (if several { format!("{name}@v{version}") } else { name.clone() }, *version);
+            versions.iter().map(label).collect::<Vec<_>>()
+        };
+        self.read.iter().flat_map(named).collect()
+    }
+
+    /// Text that differs when the rows read may differ; a dataset that was made anew has another id.
+    pub(crate) fn fingerprint(&self) -> String {
+        let ids = self.read.values().map(|(id, versions)| format!("{id}={versions:?}"));
+        ids.collect::<Vec<_>>().join(";")
+    }
+
+    fn note(&mut self, name: &DatasetName, id: DatasetId, version: u64) {
+        let entry = self.read.entry(name.clone()).or_insert_with(|| (id, BTreeSet::new()));
+        entry.1.insert(version);
+    }
+}
+
+/// Opens datasets for one caller.
+pub(crate) struct Opener<'a> {
+    pub(crate) catalog: &'a dyn Catalog,
+    pub(crate) lake: &'a Lake,
+    pub(crate) caller: &'a Caller,
+    pub(crate) as_of: &'a AsOf,
+}
+
+impl Opener<'_> {
+    /// Opens each relation once. Errors: `DatasetNotFound`, `Version`, `AsOf` for a name that is not read.
+    pub(crate) async fn open(&self, relations: &[Relation]) -> Result<Reading> {
+        let mut reading = Reading::default();
+        let mut visible: Option<Vec<Dataset>> = None;
+        for relation in relations {
+            match relation {
+                Relation::Dataset { name, table, part } => {
+                    let (id, opened) = self.table(name).await?;
+                    let provider = match part {
+                        Part::Rows(at) => {
+                            let (provider, version) = self.rows(name, &opened, *at).await?;
+                            reading.note(name, id, version);
+                            provider
+                        }
+                        Part::Versions => {
+                            reading.unversioned = true;
+                            self.versions(name, opened).await?
+                        }
+                    };
+                    let schema = name.namespace().to_string();
+                    reading.relations.push(Opened { schema, table: table.clone(), provider });
+                }
+                Relation::InformationSchema(view) => {
+                    reading.unversioned = true;
+                    if visible.is_none() {
+                        visible = Some(information_schema::visible(self.catalog, self.caller).await?);
+                    }
+                    let provider = view.table(visible.as_deref().unwrap_or_default())?;
+                    let (schema, table) = ("information_schema".to_owned(), view.name().to_owned());
+                    reading.relations.push(Opened { schema, table, provider });
+                }
+            }
+        }
+        self.check_names(relations)?;
+        Ok(reading)
+    }
+
+    /// A name in `as_of` that the statement does not read would be a version that nobody gets.
+    fn check_names(&self, relations: &[Relation]) -> Result<()> {
+        let reads = |wanted: &DatasetName| {
+            relations.iter().any(|relation| matches!(relation, Relation::Dataset { name, .. } if name == wanted))
+        };
+        match self.as_of.names().find(|name| !reads(name)) {
+            None => Ok(()),
+            Some(name) => Err(QueryError::AsOf(format!("as_of names `{name}`, which the statement does not read"))),
+        }
+    }
+
+    async fn table(&self, name: &DatasetName) -> Result<(DatasetId, Arc<Table>)> {
+        let not_found = || QueryError::DatasetNotFound { name: name.to_string() };
+        let access = Access::find(self.catalog, self.caller, name).await?.ok_or_else(not_found)?;
+        let id = access.dataset.id;
+        let table = self.lake.table(id).await.map_err(|error| failed(name, error))?;
+        Ok((id, table))
+    }
+
+    async fn rows(
+        &self,
+        name: &DatasetName,
+        table: &Table,
+        at: Option<Moment>,
+    ) -> Result<(Arc<dyn TableProvider>, u64)> {
+        let snapshot = match at.or_else(|| self.as_of.of(name)) {
+            None => table.snapshot().await,
+            Some(moment) => match version(table, moment).await {
+                Ok(version) => table.snapshot_at(version).await,
+                Err(error) => Err(error),
+            },
+        };
+        let snapshot = snapshot.map_err(|error| failed(name, error))?;
+        Ok((snapshot.provider(), snapshot.version()))
+    }
+
+    async fn versions(&self, name: &DatasetName, table: Arc<Table>) -> Result<Arc<dyn TableProvider>> {
+        let before = match self.as_of.of(name) {
+            None => None,
+            Some(moment) => Some(version(&table, moment).await.map_err(|error| failed(name, error))?.saturating_add(1)),
+        };
+        versions::relation(table, before)
+    }
+}
+
+async fn version(table: &Table, moment: Moment) -> lakegate_lake::Result<u64> {
+    match moment {
+        Moment::Version(version) => Ok(version),
+        Moment::Time(time) => table.version_at(time).await,
+    }
+}
+
+fn failed(name: &DatasetName, error: LakeError) -> QueryError {
+    match error {
+        // Deleted since the catalog was asked.
+        LakeError::NoTable => QueryError::DatasetNotFound { name: name.to_string() },
+        error if error.kind() == ErrorKind::NotFound => QueryError::Version { name: name.to_string(), error },
+        error => {
+            tracing::error!(%error, "a dataset cannot be opened");
+            QueryError::Lake(error)
+        }
+    }
+}

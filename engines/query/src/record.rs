@@ -1,0 +1,261 @@
+//! What is known of a query while it runs, and for a while after.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use lakegate_catalog::{Caller, Principal, PrincipalId};
+use parking_lot::Mutex;
+
+use crate::error::QueryError;
+
+/// Ended queries that are remembered.
+const ENDED: usize = 256;
+/// Characters of a statement that are remembered.
+const SQL_KEPT: usize = 1_000;
+
+/// Whose queries are asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Viewer {
+    /// Everybody's.
+    All,
+    /// Those of one principal.
+    Principal(PrincipalId),
+    /// Those that were asked without a token, each by its id. An id that the caller chose can be guessed by others,
+    /// so only ids made here count.
+    Anonymous,
+}
+
+/// How far a query is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryState {
+    /// It waits for its turn.
+    Queued,
+    /// It is read, checked and planned.
+    Planning,
+    /// Its rows are being made and read.
+    Running,
+    /// All rows were read.
+    Done,
+    /// It ended with an error.
+    Failed,
+    /// It was cancelled, or its caller left.
+    Cancelled,
+}
+
+impl QueryState {
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Planning => "planning",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A query, as those see it who may.
+#[derive(Clone, Debug)]
+pub struct QueryInfo {
+    /// Its id.
+    pub id: String,
+    /// The beginning of its statement.
+    pub sql: String,
+    /// The name of who asked; `None` without a token.
+    pub principal: Option<String>,
+    /// How far it is.
+    pub state: QueryState,
+    /// When it arrived.
+    pub started_at: DateTime<Utc>,
+    /// How long it took, or has taken so far.
+    pub elapsed: Duration,
+    /// Rows that its caller has read.
+    pub rows: u64,
+    /// Their bytes in memory, before they are encoded.
+    pub bytes: u64,
+    /// What it reads, once that is known.
+    pub versions: Vec<(String, u64)>,
+    /// What it failed with: code and text.
+    pub error: Option<(&'static str, String)>,
+}
+
+/// One query's part of the list.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) id: String,
+    sql: String,
+    principal: Option<Principal>,
+    chosen: bool,
+    started_at: DateTime<Utc>,
+    started: Instant,
+    rows: AtomicU64,
+    bytes: AtomicU64,
+    versions: OnceLock<Vec<(String, u64)>>,
+    phase: Mutex<Phase>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Going(QueryState),
+    Ended { state: QueryState, after: Duration, error: Option<(&'static str, String)> },
+}
+
+impl Record {
+    /// A query that has just arrived; `chosen` when the id is the caller's.
+    pub(crate) fn new(id: String, chosen: bool, sql: &str, caller: &Caller) -> Self {
+        Self {
+            id,
+            sql: sql.chars().take(SQL_KEPT).collect(),
+            principal: caller.principal().cloned(),
+            chosen,
+            started_at: Utc::now(),
+            started: Instant::now(),
+            rows: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            versions: OnceLock::new(),
+            phase: Mutex::new(Phase::Going(QueryState::Queued)),
+        }
+    }
+
+    /// It goes on to its next state.
+    pub(crate) fn enter(&self, state: QueryState) {
+        let mut phase = self.phase.lock();
+        if let Phase::Going(now) = &mut *phase {
+            *now = state;
+        }
+    }
+
+    pub(crate) fn reads(&self, versions: Vec<(String, u64)>) {
+        // Told once; the versions of a query do not change.
+        let _ = self.versions.set(versions);
+    }
+
+    pub(crate) fn read(&self, rows: usize, bytes: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// It has ended well.
+    pub(crate) fn done(&self) {
+        self.end(QueryState::Done, None);
+    }
+
+    /// It has ended with an error.
+    pub(crate) fn failed(&self, error: &QueryError) {
+        let state = if matches!(error, QueryError::Cancelled) { QueryState::Cancelled } else { QueryState::Failed };
+        self.end(state, Some((error.code(), error.to_string())));
+    }
+
+    /// The first end counts: what comes after it is the clearing up.
+    fn end(&self, state: QueryState, error: Option<(&'static str, String)>) {
+        let mut phase = self.phase.lock();
+        if matches!(*phase, Phase::Going(_)) {
+            *phase = Phase::Ended { state, after: self.started.elapsed(), error };
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(*self.phase.lock(), Phase::Ended { .. })
+    }
+
+    fn visible(&self, viewer: Viewer, by_id: bool) -> bool {
+        match viewer {
+            Viewer::All => true,
+            Viewer::Principal(id) => self.principal.as_ref().is_some_and(|principal| principal.id == id),
+            Viewer::Anonymous => by_id && self.principal.is_none() && !self.chosen,
+        }
+    }
+
+    fn info(&self) -> QueryInfo {
+        let (state, elapsed, error) = match &*self.phase.lock() {
+            Phase::Going(state) => (*state, self.started.elapsed(), None),
+            Phase::Ended { state, after, error } => (*state, *after, error.clone()),
+        };
+        QueryInfo {
+            id: self.id.clone(),
+            sql: self.sql.clone(),
+            principal: self.principal.as_ref().map(|principal| principal.name.clone()),
+            state,
+            started_at: self.started_at,
+            elapsed,
+            rows: self.rows.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            versions: self.versions.get().cloned().unwrap_or_default(),
+            error,
+        }
+    }
+}
+
+/// All that run and the last ones that have ended, the newest at the end.
+#[derive(Debug, Default)]
+pub(crate) struct Records(Mutex<VecDeque<Arc<Record>>>);
+
+impl Records {
+    /// Adds one, and forgets the oldest of too many ended ones. Those that run are as many as may run and wait.
+    pub(crate) fn add(&self, record: Arc<Record>) {
+        let mut all = self.0.lock();
+        all.push_back(record);
+        let ended = all.iter().filter(|record| record.has_ended()).count();
+        if ended > ENDED
+            && let Some(oldest) = all.iter().position(|record| record.has_ended())
+        {
+            all.remove(oldest);
+        }
+    }
+
+    /// What the viewer may see, the newest first.
+    pub(crate) fn list(&self, viewer: Viewer) -> Vec<QueryInfo> {
+        self.0.lock().iter().rev().filter(|record| record.visible(viewer, false)).map(|record| record.info()).collect()
+    }
+
+    /// The newest with this id that the viewer may see.
+    pub(crate) fn find(&self, viewer: Viewer, id: &str) -> Option<(Arc<Record>, QueryInfo)> {
+        let all = self.0.lock();
+        let found = all.iter().rev().find(|record| record.id == id && record.visible(viewer, true))?;
+        Some((Arc::clone(found), found.info()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: &str) -> Arc<Record> {
+        Arc::new(Record::new(id.to_owned(), false, "SELECT 1", &Caller::Anonymous))
+    }
+
+    #[test]
+    fn the_last_ended_ones_stay_and_all_that_run() {
+        let records = Records::default();
+        records.add(record("running"));
+        for n in 0..1_000 {
+            let ended = record(&n.to_string());
+            ended.done();
+            records.add(ended);
+        }
+        let ids: Vec<_> = records.list(Viewer::All).into_iter().map(|info| info.id).collect();
+        assert_eq!((ids.len(), ids.first().map(String::as_str)), (ENDED + 1, Some("999")));
+        assert_eq!(ids.last().map(String::as_str), Some("running"));
+    }
+
+    #[test]
+    fn the_first_end_counts() {
+        let records = Records::default();
+        let query = record("q");
+        records.add(Arc::clone(&query));
+        query.failed(&QueryError::MemoryExhausted);
+        query.failed(&QueryError::Cancelled);
+        query.enter(QueryState::Running);
+        let (_, info) = records.find(Viewer::Anonymous, "q").expect("there");
+        assert_eq!(
+            (info.state, info.error.map(|(code, _)| code)),
+            (QueryState::Failed, Some("query_memory_exhausted"))
+        );
+        assert!(records.list(Viewer::Anonymous).is_empty(), "nobody's own");
+    }
+}
