@@ -101,7 +101,7 @@ impl Log {
         Ok(Replayed { snapshot: Snapshot { dataset: self.dataset, version, layout, files }, pushes, checkpoint })
     }
 
-    async fn load(&self) -> Result<DeltaTable> {
+    pub(crate) async fn load(&self) -> Result<DeltaTable> {
         let mut table = DeltaTable::new(Arc::clone(&self.store));
         match table.load().await {
             Ok(()) => Ok(table),
@@ -135,6 +135,16 @@ impl Log {
     /// a success, whatever the store said.
     pub(crate) async fn append(&self, version: u64, actions: Vec<Action>) -> Result<Attempt> {
         let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
+        self.commit(version, actions, operation).await
+    }
+
+    /// The same for any operation.
+    pub(crate) async fn commit(
+        &self,
+        version: u64,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+    ) -> Result<Attempt> {
         let ours = CommitData::new(actions, operation, std::collections::HashMap::new(), Vec::new())
             .get_bytes()
             .map_err(DeltaTableError::from)?;

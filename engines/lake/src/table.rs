@@ -19,7 +19,7 @@ use crate::txn::{self, PushKey, PushRecord, Pushes};
 /// Commits between two checkpoints.
 pub(crate) const CHECKPOINT_EVERY: u64 = 50;
 /// Races that one commit may lose to other gateways before it gives up.
-const MAX_LOST_RACES: u32 = 20;
+pub(crate) const MAX_LOST_RACES: u32 = 20;
 
 /// A dataset's table. One per dataset and process; shared.
 pub struct Table {
@@ -30,7 +30,7 @@ pub struct Table {
     /// Idempotency keys of pushes that are running.
     claims: Mutex<HashSet<[u8; 16]>>,
     /// Held while the newest version moves.
-    advance: tokio::sync::Mutex<()>,
+    pub(crate) advance: tokio::sync::Mutex<()>,
     checkpoint: AtomicU64,
     window: Duration,
     upkeep: mpsc::Sender<DatasetId>,
@@ -80,7 +80,7 @@ impl Table {
     }
 
     /// Applies versions of other writers; the caller holds `advance`.
-    async fn catch_up(&self) -> Result<Arc<Snapshot>> {
+    pub(crate) async fn catch_up(&self) -> Result<Arc<Snapshot>> {
         loop {
             let known = self.known();
             let Some(actions) = self.log.read(known.version + 1).await? else {

@@ -9,6 +9,7 @@
 mod answer;
 mod app;
 mod caller;
+mod dataset_change;
 mod datasets;
 mod extract;
 mod grants;

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::problem::Problem;
-use crate::{datasets, grants, health, ingest, metrics, observe, page, principals, query, receipts, tokens, whoami};
+use crate::{dataset_change, datasets, grants, health, ingest, metrics, observe, page, principals, query, receipts, tokens, whoami};
 
 /// Bytes of a request body other than a push.
 const MAX_REQUEST: usize = 1 << 20;
@@ -30,7 +30,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(metrics::metrics))
         .routes(routes!(openapi_json))
         .routes(routes!(datasets::list_datasets, datasets::create_dataset))
-        .routes(routes!(datasets::show_dataset, datasets::delete_dataset))
+        .routes(routes!(datasets::show_dataset, dataset_change::change_dataset, datasets::delete_dataset))
         .routes(routes!(query::query))
         .routes(routes!(receipts::show_receipt))
         .routes(routes!(whoami::whoami))

@@ -80,6 +80,12 @@ impl Problem {
         Self::new(ErrorKind::Denied, "denied", detail)
     }
 
+    /// Something that must not happen did: for the log.
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    pub(crate) fn defect(cause: impl std::fmt::Display) -> Self {
+        Self::new(ErrorKind::Internal, "internal", cause.to_string()).hide(HIDDEN)
+    }
+
     pub(crate) fn with_help(mut self, help: &'static str) -> Self {
         self.help = Some(help);
         self
