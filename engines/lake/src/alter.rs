@@ -76,7 +76,7 @@ impl Log {
         let table = self.load().await?;
         let state = table.snapshot()?;
         let schema = StructType::try_new(layout.delta_fields()?).map_err(|e| LakeError::Defect(e.to_string()))?;
-        let metadata: Metadata = state.metadata().clone().with_schema(&schema)?;
+        let metadata: Metadata = state.metadata().clone().with_schema(&schema).map_err(DeltaTableError::from)?;
         let mut actions = vec![Action::Metadata(metadata)];
         if layout.columns.iter().any(|column| has_timestamp_ntz(&column.ty)) {
             actions.extend(with_timestamp_ntz(state.protocol())?.map(Action::Protocol));

@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod form;
 mod keys;
+mod network;
 mod paths;
 mod settings;
 mod size;
@@ -20,6 +21,7 @@ mod span;
 
 pub use error::{ConfigError, Place};
 pub use paths::search_path;
-pub use settings::{Catalog, Ingest, Log, LogFormat, Query, Rest, Settings, Storage};
+pub use network::{Network, ParseNetworkError};
+pub use settings::{Catalog, Ingest, Log, LogFormat, Otel, Query, Rest, Settings, Storage};
 pub use size::ByteSize;
 pub use sources::Sources;

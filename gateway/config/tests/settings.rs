@@ -138,6 +138,12 @@ fn a_bad_value_names_key_place_and_form() {
         ("storage.root", "/srv/lake"),
         ("log.format", "xml"),
         ("log.level", "loud"),
+        ("rest.public_url", "data.example.org"),
+        ("rest.cors_origins", "https://a.example/app"),
+        ("rest.cors_origins", "a.example"),
+        ("rest.trusted_proxies", "10.0.0.0/8, proxy"),
+        ("ingest.memory", "0"),
+        ("otel.endpoint", "localhost:4318"),
         ("data_dir", ""),
     ] {
         let error = Settings::from_sources(&sources(&[(key, value)], &[], "")).expect_err(key);
@@ -166,6 +172,16 @@ fn no_message_and_no_print_shows_a_password() {
     ] {
         assert!(!message(from_file(text)).contains("hunter2"), "{text}");
     }
+}
+
+#[test]
+fn a_list_is_written_with_commas_or_as_an_array() {
+    let array = "[rest]\ncors_origins = [\"https://a.example\", \"http://b.example:8080\"]";
+    let text = "[rest]\ncors_origins = \"https://a.example, http://b.example:8080\"";
+    let settings = from_file(array).expect("valid");
+    assert_eq!(settings.rest.cors_origins, ["https://a.example", "http://b.example:8080"]);
+    assert_eq!(from_file(text), Ok(settings.clone()));
+    assert!(settings.effective_toml().contains("cors_origins = \"https://a.example,http://b.example:8080\""));
 }
 
 #[test]
@@ -205,6 +221,9 @@ proptest! {
         settings.log.level = level.to_owned();
         settings.catalog.database_url = Some(settings.database_url());
         settings.storage.root = Some(settings.storage_root());
+        settings.rest.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network"), "::1".parse().expect("one")];
+        settings.rest.cors_origins = vec!["https://a.example".to_owned(), "*".to_owned()];
+        settings.otel.endpoint = Some("http://127.0.0.1:4318".to_owned());
         let read = from_file(&settings.effective_toml());
         prop_assert_eq!(read, Ok(settings));
     }

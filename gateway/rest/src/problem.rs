@@ -116,7 +116,11 @@ impl Problem {
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::Conflict => StatusCode::CONFLICT,
             ErrorKind::Precondition => StatusCode::PRECONDITION_FAILED,
-            ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::TooLarge => match self.code {
+                "url_too_long" => StatusCode::URI_TOO_LONG,
+                "headers_too_large" => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                _ => StatusCode::PAYLOAD_TOO_LARGE,
+            },
             ErrorKind::Exhausted | ErrorKind::Deadline => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::Overloaded | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             // 499 is nginx's "client closed request"; nobody is left to read it.
