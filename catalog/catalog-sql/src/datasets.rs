@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use lakegate_catalog::{
-    Caller, Dataset, DatasetId, DatasetName, Datasets, Listing, Namespace, NewDataset, Page, PrincipalId, Result, Role,
-    Scope, Tombstone,
+    Caller, Dataset, DatasetChange, DatasetId, DatasetName, Datasets, Listing, Namespace, NewDataset, Page,
+    PrincipalId, Result, Role, Scope, Tombstone,
 };
 
 use crate::SqlCatalog;
@@ -94,6 +94,11 @@ impl Datasets for SqlCatalog {
         Ok(Listing::from_overfull(items, page.size(), |dataset| dataset.name.to_string()))
     }
 
+    async fn update_dataset(&self, id: DatasetId, change: DatasetChange) -> Result<Dataset> {
+        change.check()?;
+        in_transaction!(self.database, |tx| update(&mut tx, id, &change))
+    }
+
     async fn delete_dataset(&self, id: DatasetId) -> Result<()> {
         in_transaction!(self.database, |tx| delete(&mut tx, id))
     }
@@ -159,6 +164,21 @@ async fn create(tx: &mut Tx, new: &NewDataset, owner: PrincipalId) -> Result<Dat
         Some(row) => read(row),
         None => Err(not_found("dataset", &new.id)),
     }
+}
+
+async fn update(tx: &mut Tx, id: DatasetId, change: &DatasetChange) -> Result<Dataset, Failure> {
+    // Written first: whoever changes the same dataset waits here, and reads what this transaction made of it.
+    let touched = "UPDATE datasets SET updated_at = $2 WHERE id = $1";
+    if tx.execute(touched, [text(&id), time(now())]).await? == 0 {
+        return Err(not_found("dataset", &id));
+    }
+    let found = tx.fetch(select!("WHERE d.id = $1"), [text(&id)]).await?;
+    let mut dataset = read(found.first().ok_or_else(|| not_found("dataset", &id))?)?;
+    change.clone().apply(&mut dataset)?;
+    let sql = "UPDATE datasets SET columns = $2, visibility = $3, description = $4 WHERE id = $1";
+    let args = [text(&id), json(&dataset.schema)?, word(&dataset.visibility)?, text(&dataset.description)];
+    tx.execute(sql, args).await?;
+    Ok(dataset)
 }
 
 async fn delete(tx: &mut Tx, id: DatasetId) -> Result<(), Failure> {

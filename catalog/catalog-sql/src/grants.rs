@@ -13,7 +13,8 @@ fn number(role: Role) -> i64 {
     match role {
         Role::Reader => 1,
         Role::Writer => 2,
-        Role::Owner => 3,
+        Role::Maintainer => 3,
+        Role::Owner => 4,
     }
 }
 
@@ -21,7 +22,8 @@ fn role(number: i64) -> Result<Role, Failure> {
     match number {
         1 => Ok(Role::Reader),
         2 => Ok(Role::Writer),
-        3 => Ok(Role::Owner),
+        3 => Ok(Role::Maintainer),
+        4 => Ok(Role::Owner),
         _ => Err(CatalogError::Corrupt(format!("role {number}")).into()),
     }
 }
@@ -155,6 +157,6 @@ pub(crate) async fn keep_an_owner_besides(tx: &mut Tx, principal: PrincipalId) -
 
 /// Two of the instance's owners; fewer when it has fewer.
 pub(crate) async fn owners(tx: &mut Tx) -> Result<Vec<PrincipalId>, Failure> {
-    let sql = "SELECT principal_id FROM grants WHERE scope = 'instance' AND role = 3 LIMIT 2";
+    let sql = "SELECT principal_id FROM grants WHERE scope = 'instance' AND role = 4 LIMIT 2";
     tx.fetch(sql, []).await?.iter().map(|row| row.parsed(0)).collect()
 }

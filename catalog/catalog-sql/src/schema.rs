@@ -9,8 +9,8 @@ pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// The statements that lead from version *i* to *i + 1*. Never change one that was released: add another.
 ///
-/// Times are microseconds since 1970 in UTC; ids are UUIDs as text; roles are 1 reader, 2 writer, 3 owner, so
-/// that the highest is the maximum.
+/// Times are microseconds since 1970 in UTC; ids are UUIDs as text; roles are 1 reader, 2 writer, 3 maintainer,
+/// 4 owner, so that the highest is the maximum.
 const MIGRATIONS: &[&[&str]] = &[
     &[
         // One row. Whoever changes the set of instance owners updates it first, and so waits for others who do.
@@ -66,6 +66,10 @@ const MIGRATIONS: &[&[&str]] = &[
     &[
         // Which lake holds the tables; NULL until one does.
         "ALTER TABLE instance ADD COLUMN lake_id TEXT",
+    ],
+    &[
+        // Owners were 3; the role maintainer came in between.
+        "UPDATE grants SET role = 4 WHERE role = 3",
     ],
 ];
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use lakegate_catalog::{Catalog, Datasets as _, Namespace, contract, ensure_owner};
+use lakegate_catalog::{
+    Catalog, Datasets as _, Grants as _, LakeId, Namespace, Principals as _, Role, contract, ensure_owner,
+};
 use lakegate_catalog_sql::{ConnectError, SCHEMA_VERSION, SqlCatalog, SqlOptions};
 use sqlx::Connection as _;
 use tempfile::TempDir;
@@ -114,10 +116,14 @@ async fn an_older_database_is_copied_before_it_is_brought_up_to_date() {
     ensure_owner(&catalog, "owner").await.expect("made");
     catalog.close().await;
     // As version 1 left it.
-    tamper(&url, "ALTER TABLE instance DROP COLUMN lake_id; UPDATE schema_version SET version = 1").await;
+    let version_1 = "ALTER TABLE instance DROP COLUMN lake_id; UPDATE grants SET role = 3; \
+         UPDATE schema_version SET version = 1";
+    tamper(&url, version_1).await;
     let options = SqlOptions::default();
     for catalog in join_all((0..3).map(|_| SqlCatalog::connect(&url, &options))).await {
-        assert_eq!(catalog.expect("it opens").lake().await.expect("answer"), None);
+        let catalog = catalog.expect("it opens");
+        assert_eq!(catalog.lake().await.expect("answer"), None);
+        assert_eq!(role_of_owner(&catalog).await, Some(Role::Owner), "roles are numbered anew, once");
     }
     let mut names: Vec<_> =
         std::fs::read_dir(folder.path()).expect("listed").map(|f| f.expect("read").path()).collect();
@@ -128,7 +134,27 @@ async fn an_older_database_is_copied_before_it_is_brought_up_to_date() {
     assert!(copy.ends_with(".v1"), "{copy}");
     // The copy is whole, and can be brought up to date like any other.
     let copy = open(&copy).await;
-    assert!(lakegate_catalog::Principals::principal_by_name(&copy, "owner").await.expect("answer").is_some());
+    assert_eq!(role_of_owner(&copy).await, Some(Role::Owner));
+}
+
+#[tokio::test]
+async fn a_database_of_version_2_keeps_its_lake_and_its_owners() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = url(&folder);
+    let catalog = open(&url).await;
+    ensure_owner(&catalog, "owner").await.expect("made");
+    let lake = catalog.remember_lake(LakeId::generate()).await.expect("remembered");
+    catalog.close().await;
+    tamper(&url, "UPDATE grants SET role = 3; UPDATE schema_version SET version = 2").await;
+    let catalog = open(&url).await;
+    assert_eq!(catalog.lake().await.expect("answer"), Some(lake));
+    assert_eq!(role_of_owner(&catalog).await, Some(Role::Owner));
+    assert!(folder.path().join("catalog's db?#%20.db.v2").exists());
+}
+
+async fn role_of_owner(catalog: &SqlCatalog) -> Option<Role> {
+    let owner = catalog.principal_by_name("owner").await.expect("answer").expect("it is there");
+    catalog.role_on_instance(owner.id).await.expect("answer")
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::name::{DatasetName, Namespace};
 use crate::principal::{NewPrincipal, Principal, PrincipalKind};
 use crate::{Catalog, Column, ColumnType, Dataset, NewDataset};
 
+mod changes;
 mod datasets;
 mod grants;
 mod owner;

@@ -146,14 +146,59 @@ impl NewDataset {
             }
         }
         let texts = [Some(&self.description), self.geometry.as_ref().map(|g| &g.crs)];
-        if texts.into_iter().flatten().any(|text| text.contains('\0') || text.len() > Self::MAX_TEXT) {
-            return Err(invalid("description", &self.description, "it must be at most 10,000 bytes without NUL"));
+        texts.into_iter().flatten().try_for_each(|text| check_text(text))
+    }
+}
+
+/// Bytes that a free text may have.
+const MAX_TEXT: usize = 10_000;
+
+fn check_text(text: &str) -> Result<()> {
+    if text.contains('\0') || text.len() > MAX_TEXT {
+        return Err(invalid("description", text, "it must be at most 10,000 bytes without NUL"));
+    }
+    Ok(())
+}
+
+/// What to change of a dataset; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatasetChange {
+    /// Free text for people.
+    pub description: Option<String>,
+    /// Who may read without a grant.
+    pub visibility: Option<Visibility>,
+    /// All columns that the table has now. Columns are only ever added at the end, so of two lists the longer is
+    /// the newer: one that is shorter than what is known changes nothing, whoever comes first.
+    pub columns: Option<Vec<Column>>,
+}
+
+impl DatasetChange {
+    /// Checks what needs no look-up; every implementation calls it before it stores anything.
+    pub fn check(&self) -> Result<()> {
+        self.columns.as_deref().map_or(Ok(()), Column::check_all)?;
+        self.description.as_deref().map_or(Ok(()), check_text)
+    }
+
+    /// Makes the change; the time is the caller's. Errors: `Invalid` for columns that are not those of the dataset
+    /// with others after them.
+    pub fn apply(self, dataset: &mut Dataset) -> Result<()> {
+        if let Some(columns) = self.columns {
+            let common = columns.len().min(dataset.schema.len());
+            if columns[..common] != dataset.schema[..common] {
+                return Err(invalid("columns", &dataset.name.to_string(), "columns can only be added at the end"));
+            }
+            if columns.len() > dataset.schema.len() {
+                dataset.schema = columns;
+            }
+        }
+        if let Some(description) = self.description {
+            dataset.description = description;
+        }
+        if let Some(visibility) = self.visibility {
+            dataset.visibility = visibility;
         }
         Ok(())
     }
-
-    /// Bytes that a free text may have.
-    const MAX_TEXT: usize = 10_000;
 }
 
 fn invalid(what: &'static str, value: &str, why: &str) -> CatalogError {
@@ -198,6 +243,10 @@ pub trait Datasets: Send + Sync {
         namespace: Option<&Namespace>,
         page: &Page,
     ) -> Result<Listing<Dataset>>;
+
+    /// Changes a dataset, all of it or nothing, and answers what it is then. Of changes at the same time none is
+    /// lost. [`DatasetChange::check`] and [`DatasetChange::apply`] say what is refused. Errors: `NotFound`, `Invalid`.
+    async fn update_dataset(&self, id: DatasetId, change: DatasetChange) -> Result<Dataset>;
 
     /// Takes the dataset and its grants away and leaves a [`Tombstone`]. Errors: `NotFound`.
     async fn delete_dataset(&self, id: DatasetId) -> Result<()>;

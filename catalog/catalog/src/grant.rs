@@ -19,7 +19,9 @@ pub enum Role {
     Reader,
     /// And push.
     Writer,
-    /// And create, delete, and grant.
+    /// And alter, compact and vacuum.
+    Maintainer,
+    /// And create, delete, publish, and grant.
     Owner,
 }
 
@@ -29,6 +31,7 @@ impl Role {
         match self {
             Self::Reader => "reader",
             Self::Writer => "writer",
+            Self::Maintainer => "maintainer",
             Self::Owner => "owner",
         }
     }
@@ -47,11 +50,12 @@ impl FromStr for Role {
         match text {
             "reader" => Ok(Self::Reader),
             "writer" => Ok(Self::Writer),
+            "maintainer" => Ok(Self::Maintainer),
             "owner" => Ok(Self::Owner),
             _ => Err(CatalogError::Invalid {
                 what: "role",
                 value: text.chars().take(80).collect(),
-                why: "it must be reader, writer or owner".to_owned(),
+                why: "it must be reader, writer, maintainer or owner".to_owned(),
             }),
         }
     }

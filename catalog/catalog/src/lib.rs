@@ -24,7 +24,9 @@ mod token;
 
 pub use access::{Access, Caller};
 pub use column::{Column, ColumnType, ParseTypeError};
-pub use dataset::{Dataset, DatasetKind, Datasets, GeometryColumn, MergeStrategy, NewDataset, Tombstone, Visibility};
+pub use dataset::{
+    Dataset, DatasetChange, DatasetKind, Datasets, GeometryColumn, MergeStrategy, NewDataset, Tombstone, Visibility,
+};
 pub use error::{CatalogError, ErrorKind, Result};
 pub use grant::{Grant, Grants, Role, Scope};
 pub use ids::{DatasetId, LakeId, PrincipalId, TokenId};

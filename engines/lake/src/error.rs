@@ -79,6 +79,14 @@ pub enum LakeError {
     /// Columns do not match the dataset's.
     #[error("the rows do not match the dataset's columns: {0}")]
     SchemaMismatch(String),
+    /// A column that was to be added is there, with another type.
+    #[error("column `{column}` is there already, with the type {ty}; add it under another name")]
+    ColumnExists {
+        /// The column.
+        column: String,
+        /// The type that it has.
+        ty: String,
+    },
     /// The idempotency key was used before with another body.
     #[error("the idempotency key was used before for a different body; choose a new key for new rows")]
     KeyReused,
@@ -128,7 +136,7 @@ impl LakeError {
             }
             Self::UnsupportedTable(_) | Self::UnsupportedType { .. } => ErrorKind::Unsupported,
             Self::KeyReused => ErrorKind::Exhausted,
-            Self::KeyInUse | Self::Contended(_) | Self::Overtaken => ErrorKind::Conflict,
+            Self::KeyInUse | Self::Contended(_) | Self::Overtaken | Self::ColumnExists { .. } => ErrorKind::Conflict,
             Self::NoRoom(_) => ErrorKind::Exhausted,
             Self::Busy => ErrorKind::Overloaded,
             // What the Parquet writer meets outside itself is the store.
@@ -151,6 +159,7 @@ impl LakeError {
             Self::UnsupportedType { .. } => "unsupported_type",
             Self::BadValue { .. } => "bad_value",
             Self::SchemaMismatch(_) => "schema_mismatch",
+            Self::ColumnExists { .. } => "column_exists",
             Self::KeyReused => "idempotency_key_reused",
             Self::KeyInUse => "idempotency_key_in_use",
             Self::Contended(_) => "commit_contended",

@@ -49,6 +49,14 @@ impl Layout {
         Self::with_names(columns, &names)
     }
 
+    /// This layout with more columns at its end; the stored names that there are stay.
+    pub(crate) fn extended(&self, more: &[Column]) -> Result<Self> {
+        let mut names: Vec<String> = self.stored.fields().iter().map(|f| f.name().clone()).collect();
+        let mut taken = names.iter().map(|name| name.to_lowercase()).collect();
+        names.extend(more.iter().map(|column| free_name(&sanitize(&column.name), &mut taken)));
+        Self::with_names(self.columns.iter().chain(more).cloned().collect(), &names)
+    }
+
     fn with_names(columns: Vec<Column>, names: &[String]) -> Result<Self> {
         let schema = arrow_schema(&columns)?;
         let renamed = schema.fields().iter().zip(names).map(|(f, name)| f.as_ref().clone().with_name(name));

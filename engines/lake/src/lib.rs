@@ -7,6 +7,7 @@
 //! It knows nothing of callers, SQL text or HTTP. The main type is [`Lake`]; from it come [`Table`]s,
 //! from them [`Snapshot`]s to read and [`Append`]s to write.
 
+mod alter;
 mod append;
 mod compact;
 mod durable;

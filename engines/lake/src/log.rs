@@ -128,7 +128,7 @@ impl Log {
         Ok(Snapshot { dataset: self.dataset, version: state.version(), layout, files })
     }
 
-    async fn load(&self, version: Option<u64>) -> Result<DeltaTable> {
+    pub(crate) async fn load(&self, version: Option<u64>) -> Result<DeltaTable> {
         let mut table = DeltaTable::new(Arc::clone(&self.store));
         let loaded = match version {
             Some(version) => table.load_version(version).await,

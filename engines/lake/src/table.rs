@@ -25,7 +25,7 @@ use crate::upkeep::{Due, VACUUM_EVERY};
 /// Commits between two checkpoints.
 pub(crate) const CHECKPOINT_EVERY: u64 = 50;
 /// Races that one commit may lose to other gateways before it gives up.
-const MAX_LOST_RACES: u32 = 20;
+pub(crate) const MAX_LOST_RACES: u32 = 20;
 
 /// A dataset's table. One per dataset and process; shared.
 pub struct Table {
@@ -44,7 +44,7 @@ pub struct Table {
     /// Idempotency keys of pushes that are running.
     claims: Mutex<HashSet<[u8; 16]>>,
     /// Held while the newest version moves.
-    advance: tokio::sync::Mutex<()>,
+    pub(crate) advance: tokio::sync::Mutex<()>,
     checkpoint: AtomicU64,
     window: Duration,
     upkeep: mpsc::Sender<Due>,
@@ -116,7 +116,7 @@ impl Table {
     }
 
     /// Applies versions of other writers; the caller holds `advance`.
-    async fn catch_up(&self) -> Result<Arc<Snapshot>> {
+    pub(crate) async fn catch_up(&self) -> Result<Arc<Snapshot>> {
         loop {
             let known = self.known();
             let Some(actions) = self.log.read(known.version + 1).await? else {

@@ -285,6 +285,77 @@ proptest! {
 }
 
 #[tokio::test]
+async fn new_columns_are_null_in_old_rows_whatever_was_on_its_way() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let lake = on_disk(folder.path()).await;
+    let id = dataset(&lake).await;
+    push(&lake, id, &rows(0..10)).await;
+    let table = lake.table(id).await.expect("table");
+    let Begin::New(mut under_way) = table.begin(None).await.expect("begin") else { panic!("no key, so new") };
+    under_way.write(&rows(10..15)).await.expect("write");
+
+    // `größe m` would be stored under a name that is taken.
+    let new = [("größe_ m", ColumnType::Int), ("seen", ColumnType::TimestampNtz)].map(|(n, ty)| Column::new(n, ty));
+    let now = table.add_columns(new.to_vec()).await.expect("added");
+    assert_eq!(now.version(), 2);
+    let again = table.add_columns(new.to_vec()).await.expect("there already");
+    assert_eq!(again.version(), 2, "nothing to add is no version");
+    assert_eq!(under_way.commit(None).await.expect("committed").version, 3);
+    let with = RecordBatch::try_from_iter([
+        ("id", Arc::new(Int64Array::from(vec![20])) as ArrayRef),
+        ("größe_ m", Arc::new(Int64Array::from(vec![7]))),
+    ]);
+    push(&lake, id, &with.expect("batch")).await;
+
+    for lake in [lake, on_disk(folder.path()).await] {
+        let expected: Vec<_> = columns().into_iter().chain(new.clone()).collect();
+        assert_eq!(snapshot(&lake, id).await.columns(), expected);
+        assert_eq!(ask(&lake, id, "select count(*) from t where seen is null").await, [16]);
+        assert_eq!(ask(&lake, id, r#"select id from t where "größe_ m" = 7"#).await, [20]);
+        assert_eq!(ask(&lake, id, r#"select count(*) from t where "größe_ m" is null"#).await, [15]);
+        assert_eq!(ask(&lake, id, r#"select count(*) from t where "Größe (m)" >= 5"#).await, [5]);
+    }
+}
+
+#[tokio::test]
+async fn columns_that_do_not_fit_are_refused() {
+    let lake = Lake::in_memory().await.expect("lake");
+    let id = dataset(&lake).await;
+    let table = lake.table(id).await.expect("table");
+    let other_type = table.add_columns(vec![Column::new("ID", ColumnType::BigInt)]).await;
+    assert!(matches!(other_type, Err(LakeError::ColumnExists { .. })));
+    let required = Column { nullable: false, ..Column::new("must", ColumnType::Int) };
+    assert!(matches!(table.add_columns(vec![required]).await, Err(LakeError::SchemaMismatch(_))));
+    assert_eq!(snapshot(&lake, id).await.version(), 0);
+}
+
+/// Two processes add columns to one table while both push: no column and no row is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_added_at_the_same_time_are_all_there() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let lakes = [on_disk(folder.path()).await, on_disk(folder.path()).await];
+    let id = dataset(&lakes[0]).await;
+    let mut running = tokio::task::JoinSet::new();
+    for n in 0..5_i64 {
+        for (which, lake) in lakes.iter().enumerate() {
+            let (adding, pushing) = (Arc::clone(lake), Arc::clone(lake));
+            running.spawn(async move {
+                let column = Column::new(format!("c{which}{n}"), ColumnType::Int);
+                adding.table(id).await.expect("table").add_columns(vec![column]).await.expect("added");
+            });
+            running.spawn(async move {
+                push(&pushing, id, &rows([n])).await;
+            });
+        }
+    }
+    running.join_all().await;
+    for lake in &lakes {
+        assert_eq!(ask(lake, id, "select count(*) from t").await, [10]);
+        assert_eq!(snapshot(lake, id).await.columns().len(), 13);
+    }
+}
+
+#[tokio::test]
 async fn removing_a_dataset_removes_its_files() {
     let folder = tempfile::tempdir().expect("tempdir");
     let lake = on_disk(folder.path()).await;

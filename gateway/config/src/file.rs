@@ -50,6 +50,10 @@ fn as_text(value: &DeValue<'_>) -> String {
         DeValue::Integer(number) if number.radix() == 10 => number.as_str().replace('_', ""),
         DeValue::Boolean(truth) => truth.to_string(),
         DeValue::Float(number) => number.as_str().to_owned(),
+        // A list of texts is the same as one text with commas.
+        DeValue::Array(items) if items.iter().all(|item| item.get_ref().is_str()) => {
+            items.iter().map(|item| as_text(item.get_ref())).collect::<Vec<_>>().join(",")
+        }
         other => format!("<{}>", other.type_str()),
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::network::Network;
 use crate::settings::LogFormat;
 use crate::size::ByteSize;
 use crate::span;
@@ -193,6 +194,69 @@ impl Form for Store {
 
     fn print(value: &Option<String>) -> Printed {
         Printed::Text(value.clone().unwrap_or_default())
+    }
+}
+
+/// An address on the web; empty for none.
+pub(crate) struct Web;
+
+impl Form for Web {
+    type Value = Option<String>;
+    const EXPECTED: &'static str = "a URL such as \"https://data.example.org\"";
+
+    fn read(text: &str) -> Option<Option<String>> {
+        if text.is_empty() {
+            return Some(None);
+        }
+        let url = url::Url::parse(text).ok()?;
+        let plain = url.has_host() && url.query().is_none() && url.fragment().is_none();
+        (plain && matches!(url.scheme(), "http" | "https")).then(|| Some(text.trim_end_matches('/').to_owned()))
+    }
+
+    fn print(value: &Option<String>) -> Printed {
+        Printed::Text(value.clone().unwrap_or_default())
+    }
+}
+
+/// The parts of a list that is written with commas.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// Origins of web pages.
+pub(crate) struct Origins;
+
+impl Form for Origins {
+    type Value = Vec<String>;
+    const EXPECTED: &'static str = "origins such as \"https://app.example.org\", with commas between them, or \"*\"";
+
+    fn read(text: &str) -> Option<Vec<String>> {
+        let origin = |part: &str| {
+            let url = url::Url::parse(part).ok();
+            let exact = url.is_some_and(|url| url.origin().ascii_serialization() == part);
+            (exact || part == "*").then(|| part.to_owned())
+        };
+        parts(text).map(origin).collect()
+    }
+
+    fn print(value: &Vec<String>) -> Printed {
+        Printed::Text(value.join(","))
+    }
+}
+
+/// Networks.
+pub(crate) struct Networks;
+
+impl Form for Networks {
+    type Value = Vec<Network>;
+    const EXPECTED: &'static str = "addresses or networks such as \"10.0.0.0/8\", with commas between them";
+
+    fn read(text: &str) -> Option<Vec<Network>> {
+        parts(text).map(|part| part.parse().ok()).collect()
+    }
+
+    fn print(value: &Vec<Network>) -> Printed {
+        Printed::Text(value.iter().map(Network::to_string).collect::<Vec<_>>().join(","))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The table of keys: every setting's name, meaning, form and place in [`Settings`].
 
 use crate::form::{
-    Address, Count, CountOrZero, Database, Endpoint, Folder, Form, Format, Level, Printed, Size, SizeOrZero, Span,
-    SpanOrZero, Store, Truth, Word,
+    Address, Count, CountOrZero, Database, Endpoint, Folder, Form, Format, Level, Networks, Origins, Printed, Size,
+    SizeOrZero, Span, SpanOrZero, Store, Truth, Web, Word,
 };
 use crate::settings::Settings;
 
@@ -51,6 +51,18 @@ pub(crate) const KEYS: &[Key] = &[
     key!(rest.max_connections, Count, "Connections open at once."),
     key!(rest.drain_timeout, SpanOrZero, "How long running requests may take to end after SIGTERM."),
     key!(rest.header_timeout, Span, "How long a client may take to send a request's headers."),
+    key!(rest.write_timeout, Span, "How long a client may take none of an answer's bytes."),
+    key!(
+        rest.public_url,
+        Web,
+        "Where clients reach this gateway, such as https://data.example.org; empty asks the request."
+    ),
+    key!(
+        rest.cors_origins,
+        Origins,
+        "Origins whose pages may call the API, such as https://app.example.org; * is any."
+    ),
+    key!(rest.trusted_proxies, Networks, "Proxies whose X-Forwarded headers are believed, such as 10.0.0.0/8."),
     Key {
         get: |settings| Database::print(&Some(settings.database_url())),
         ..key!(catalog.database_url, Database, "The catalog's database; default sqlite:<data_dir>/catalog.db.")
@@ -79,16 +91,25 @@ pub(crate) const KEYS: &[Key] = &[
     key!(query.threads, CountOrZero, "Threads that run queries; 0 is one per core."),
     key!(query.timeout, Span, "Deadline of a query that names none; never more than query.max_timeout."),
     key!(query.max_timeout, Span, "The longest deadline that a query may ask for."),
-    key!(query.max_concurrent, Count, "Queries running at once; more are refused as overloaded."),
+    key!(query.max_concurrent, Count, "Queries running at once; eight times as many may wait."),
     key!(query.default_rows, Count, "Rows of a JSON answer to a query that names no limit."),
     key!(ingest.max_body, Size, "Bytes of one push after decompression."),
     key!(ingest.max_row, Size, "Bytes of one row as text."),
-    key!(ingest.max_concurrent, Count, "Pushes running at once; more are refused as overloaded."),
+    key!(ingest.max_concurrent, Count, "Pushes running at once; more wait."),
+    key!(ingest.memory, Size, "Memory of all pushes together; a push waits until there is room for it."),
+    key!(ingest.max_queued, CountOrZero, "Pushes that may wait; more are refused as overloaded."),
+    key!(ingest.queue_timeout, Span, "How long a push may wait for its turn."),
     key!(ingest.idempotency_window, Span, "How long an Idempotency-Key is remembered."),
     key!(ingest.timeout, Span, "Deadline of one push."),
     key!(ingest.idle_timeout, Span, "How long a push may send nothing."),
     key!(log.format, Format, "How log lines look: text on a terminal and JSON otherwise (auto), text, or json."),
     key!(log.level, Level, "What is logged: a level, or directives such as info,lakegate_query=debug."),
+    key!(
+        otel.endpoint,
+        Web,
+        "Where traces and metrics go over OTLP/HTTP, such as http://127.0.0.1:4318; empty is nowhere."
+    ),
+    key!(otel.interval, Span, "How often metrics are sent."),
 ];
 
 /// The setting with this name.

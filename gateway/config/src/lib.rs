@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod form;
 mod keys;
+mod network;
 mod paths;
 mod settings;
 mod size;
@@ -19,7 +20,8 @@ mod sources;
 mod span;
 
 pub use error::{ConfigError, Place};
+pub use network::{Network, ParseNetworkError};
 pub use paths::search_path;
-pub use settings::{Azure, Catalog, Ingest, Log, LogFormat, Query, Rest, S3, Settings, Storage};
+pub use settings::{Azure, Catalog, Ingest, Log, LogFormat, Otel, Query, Rest, S3, Settings, Storage};
 pub use size::ByteSize;
 pub use sources::Sources;

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::network::Network;
 use crate::size::ByteSize;
 
 /// Everything that can be set. A value of this type is complete and within its bounds.
@@ -23,6 +24,8 @@ pub struct Settings {
     pub ingest: Ingest,
     /// Logs.
     pub log: Log,
+    /// Traces and metrics for a collector.
+    pub otel: Otel,
 }
 
 /// `[rest]`
@@ -36,6 +39,14 @@ pub struct Rest {
     pub drain_timeout: Duration,
     /// How long a client may take to send a request's headers.
     pub header_timeout: Duration,
+    /// How long a client may take none of an answer's bytes.
+    pub write_timeout: Duration,
+    /// Where clients reach this listener, such as `https://data.example.org`.
+    pub public_url: Option<String>,
+    /// Origins whose pages may call the API: `https://app.example.org`, or `*` for any.
+    pub cors_origins: Vec<String>,
+    /// Proxies whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// `[catalog]`
@@ -102,7 +113,7 @@ pub struct Query {
     pub timeout: Duration,
     /// The longest deadline that a query may ask for.
     pub max_timeout: Duration,
-    /// Queries running at once; more are refused as overloaded.
+    /// Queries running at once; eight times as many may wait, more are refused as overloaded.
     pub max_concurrent: usize,
     /// Rows of a JSON answer to a query that names no limit.
     pub default_rows: usize,
@@ -115,14 +126,29 @@ pub struct Ingest {
     pub max_body: ByteSize,
     /// Bytes of one row as text.
     pub max_row: ByteSize,
-    /// Pushes running at once; more are refused as overloaded.
+    /// Pushes running at once; more wait.
     pub max_concurrent: usize,
+    /// Memory of all pushes together; a push waits until there is room for it.
+    pub memory: ByteSize,
+    /// Pushes that may wait; more are refused as overloaded.
+    pub max_queued: usize,
+    /// How long a push may wait for its turn.
+    pub queue_timeout: Duration,
     /// How long an `Idempotency-Key` is remembered.
     pub idempotency_window: Duration,
     /// Deadline of one push.
     pub timeout: Duration,
     /// How long a push may send nothing.
     pub idle_timeout: Duration,
+}
+
+/// `[otel]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Otel {
+    /// Where traces and metrics go over OTLP/HTTP, such as `http://127.0.0.1:4318`; nowhere when there is none.
+    pub endpoint: Option<String>,
+    /// How often metrics are sent.
+    pub interval: Duration,
 }
 
 /// `[log]`
@@ -157,6 +183,7 @@ impl Settings {
             query: Query::default(),
             ingest: Ingest::default(),
             log: Log::default(),
+            otel: Otel::default(),
         }
     }
 
@@ -180,9 +207,13 @@ impl Default for Rest {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7780)),
-            max_connections: 1024,
+            max_connections: 16_384,
             drain_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
+            public_url: None,
+            cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -229,10 +260,19 @@ impl Default for Ingest {
             max_body: ByteSize::gib(4),
             max_row: ByteSize::mib(16),
             max_concurrent: 32,
+            memory: ByteSize::mib(512),
+            max_queued: 512,
+            queue_timeout: Duration::from_secs(10),
             idempotency_window: Duration::from_secs(24 * 3600),
             timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+impl Default for Otel {
+    fn default() -> Self {
+        Self { endpoint: None, interval: Duration::from_secs(30) }
     }
 }
 

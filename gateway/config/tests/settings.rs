@@ -143,6 +143,12 @@ fn a_bad_value_names_key_place_and_form() {
         ("storage.s3.region", "eu west"),
         ("log.format", "xml"),
         ("log.level", "loud"),
+        ("rest.public_url", "data.example.org"),
+        ("rest.cors_origins", "https://a.example/app"),
+        ("rest.cors_origins", "a.example"),
+        ("rest.trusted_proxies", "10.0.0.0/8, proxy"),
+        ("ingest.memory", "0"),
+        ("otel.endpoint", "localhost:4318"),
         ("data_dir", ""),
     ] {
         let error = Settings::from_sources(&sources(&[(key, value)], &[], "")).expect_err(key);
@@ -189,6 +195,16 @@ fn stores_have_sections_of_their_own() {
 }
 
 #[test]
+fn a_list_is_written_with_commas_or_as_an_array() {
+    let array = "[rest]\ncors_origins = [\"https://a.example\", \"http://b.example:8080\"]";
+    let text = "[rest]\ncors_origins = \"https://a.example, http://b.example:8080\"";
+    let settings = from_file(array).expect("valid");
+    assert_eq!(settings.rest.cors_origins, ["https://a.example", "http://b.example:8080"]);
+    assert_eq!(from_file(text), Ok(settings.clone()));
+    assert!(settings.effective_toml().contains("cors_origins = \"https://a.example,http://b.example:8080\""));
+}
+
+#[test]
 fn a_file_that_is_not_toml_is_refused_with_its_line() {
     assert!(message(from_file("[rest]\nlisten = \n")).starts_with("lakegate.toml, line 2: not valid TOML"));
     assert!(message(from_file("[rest]\n[rest]\n")).starts_with("lakegate.toml, line 2: not valid TOML"));
@@ -228,6 +244,9 @@ proptest! {
         settings.storage.root = Some(settings.storage_root());
         settings.storage.s3.endpoint = (threads % 2 == 0).then(|| format!("https://s3.example.org:{threads}"));
         settings.storage.s3.path_style = threads % 3 == 0;
+        settings.rest.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network"), "::1".parse().expect("one")];
+        settings.rest.cors_origins = vec!["https://a.example".to_owned(), "*".to_owned()];
+        settings.otel.endpoint = Some("http://127.0.0.1:4318".to_owned());
         let read = from_file(&settings.effective_toml());
         prop_assert_eq!(read, Ok(settings));
     }

@@ -9,10 +9,12 @@ mod data_folder;
 mod demo;
 mod failure;
 mod logging;
+mod roster;
 mod serve;
 mod server;
 mod settings;
 mod sql;
+mod stall;
 mod sweep;
 mod token;
 

@@ -9,7 +9,7 @@ use lakegate_catalog_sql::{SqlCatalog, SqlOptions};
 use lakegate_config::{ByteSize, Settings, Storage};
 use lakegate_lake::{AzureOptions, Lake, LakeOptions, S3Options, StoreOptions, UpkeepOptions};
 use lakegate_query::{Engine, EngineOptions};
-use lakegate_rest::{App, Limits};
+use lakegate_rest::{App, Edge, Limits};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -63,7 +63,7 @@ impl Gateway {
         let lake = open_lake(settings, catalog.as_ref()).await?;
         let engine = Engine::new(engine_options(settings, &folder), Arc::clone(&catalog), Arc::clone(&lake));
         let engine = Arc::new(engine.map_err(|e| Failure::other(format!("the query engine cannot start: {e}")))?);
-        let app = App::new(catalog, lake, engine, limits(settings));
+        let app = App::new(catalog, lake, engine, limits(settings), edge(settings, address));
         let settings = settings.clone();
         Ok(Self { settings, folder, app, listener, address, new_owner, stop: CancellationToken::new() })
     }
@@ -102,7 +102,8 @@ impl Gateway {
     /// Serves until SIGTERM or Ctrl-C, then drains.
     pub(crate) async fn run(self) -> Result<()> {
         let how = Connections {
-            max: self.settings.rest.max_connections,
+            max: within_open_files(self.settings.rest.max_connections),
+            write_timeout: self.settings.rest.write_timeout,
             header_timeout: self.settings.rest.header_timeout,
             drain_timeout: self.settings.rest.drain_timeout,
         };
@@ -221,10 +222,40 @@ fn limits(settings: &Settings) -> Limits {
         max_body: ingest.max_body.bytes(),
         max_row: bytes(ingest.max_row),
         max_pushes: ingest.max_concurrent,
+        max_queued_pushes: ingest.max_queued,
+        push_memory: ingest.memory.bytes(),
+        push_patience: ingest.queue_timeout,
         push_timeout: ingest.timeout,
         idle_timeout: ingest.idle_timeout,
         default_rows: settings.query.default_rows as u64,
     }
+}
+
+fn edge(settings: &Settings, address: SocketAddr) -> Edge {
+    let rest = &settings.rest;
+    let proxies = rest.trusted_proxies.clone();
+    Edge {
+        loopback: address.ip().to_canonical().is_loopback(),
+        public_url: rest.public_url.clone(),
+        cors_origins: rest.cors_origins.clone(),
+        trusted: Some(Arc::new(move |peer| proxies.iter().any(|proxy| proxy.contains(peer)))),
+        adopt: None,
+    }
+}
+
+/// As many connections as asked for, or as the system allows the process: each is an open file.
+fn within_open_files(connections: usize) -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    /// For tables, the catalog and spilled rows.
+    const OTHERS: u64 = 512;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return connections };
+    let wanted = (connections as u64 + OTHERS).min(hard).max(soft);
+    let allowed = if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft };
+    let fitting = usize::try_from(allowed.saturating_sub(OTHERS).max(allowed / 2)).unwrap_or(usize::MAX);
+    if fitting < connections {
+        tracing::warn!(connections = fitting, open_files = allowed, "fewer connections than rest.max_connections fit");
+    }
+    fitting.min(connections)
 }
 
 fn bytes(size: ByteSize) -> usize {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use lakegate_catalog::Catalog;
 use lakegate_lake::Lake;
 use lakegate_query::Engine;
-use tokio::sync::Semaphore;
 
+use crate::admission::Admission;
+use crate::edge::Edge;
 use crate::metrics::Metrics;
 use crate::turns::Turns;
 
@@ -23,18 +24,26 @@ pub struct App {
     pub limits: Limits,
     /// Counts for `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// Places for pushes that run at the same time.
-    pub pushes: Arc<Semaphore>,
+    /// Places for pushes.
+    pub(crate) pushes: Admission,
+    /// How this service is reached.
+    pub edge: Edge,
     /// Datasets that a push is about to create.
     pub(crate) creating: Turns,
 }
 
 impl App {
     /// Puts the parts together.
-    pub fn new(catalog: Arc<dyn Catalog>, lake: Arc<Lake>, engine: Arc<Engine>, limits: Limits) -> Arc<Self> {
-        let pushes = Arc::new(Semaphore::new(limits.max_pushes));
-        let metrics = Arc::new(Metrics::new(Arc::clone(&engine), Arc::clone(&pushes), limits.max_pushes));
-        Arc::new(Self { catalog, lake, engine, limits, metrics, pushes, creating: Turns::default() })
+    pub fn new(
+        catalog: Arc<dyn Catalog>,
+        lake: Arc<Lake>,
+        engine: Arc<Engine>,
+        limits: Limits,
+        edge: Edge,
+    ) -> Arc<Self> {
+        let pushes = Admission::new(&limits);
+        let metrics = Arc::new(Metrics::new(Arc::clone(&engine), pushes.places(), limits.max_pushes));
+        Arc::new(Self { catalog, lake, engine, limits, metrics, pushes, edge, creating: Turns::default() })
     }
 }
 
@@ -45,8 +54,14 @@ pub struct Limits {
     pub max_body: u64,
     /// Bytes of one row of a push.
     pub max_row: usize,
-    /// Pushes that run at the same time; the next one is told to come back.
+    /// Pushes that run at the same time; the next ones wait.
     pub max_pushes: usize,
+    /// Pushes that wait; the next one is told to come back.
+    pub max_queued_pushes: usize,
+    /// Bytes that all pushes together may hold in memory.
+    pub push_memory: u64,
+    /// How long a push may wait.
+    pub push_patience: Duration,
     /// How long a push may take as a whole.
     pub push_timeout: Duration,
     /// How long a push may send nothing.

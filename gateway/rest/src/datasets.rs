@@ -8,9 +8,10 @@ use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
 use lakegate_catalog::{
-    Access, Caller, Column, Dataset, DatasetId, DatasetKind, DatasetName, ErrorKind, GeometryColumn, MergeStrategy,
-    Namespace, NewDataset, Page, PrincipalId, Role, Visibility,
+    Access, Caller, Column, Dataset, DatasetChange, DatasetId, DatasetKind, DatasetName, ErrorKind, GeometryColumn,
+    MergeStrategy, Namespace, NewDataset, Page, PrincipalId, Role, Visibility,
 };
+use lakegate_lake::{LakeError, Snapshot};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -278,7 +279,7 @@ pub(crate) fn check_width(columns: &[Column]) -> Result<()> {
 }
 
 impl ColumnDocument {
-    fn into_column(self) -> Result<Column> {
+    pub(crate) fn into_column(self) -> Result<Column> {
         let invalid = |e: &dyn std::fmt::Display| {
             let name: String = self.name.chars().take(80).collect();
             Problem::new(ErrorKind::Invalid, "invalid_type", format!("column `{name}`: {e}"))
@@ -325,9 +326,12 @@ pub(crate) async fn delete_dataset(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn describe(app: &App, dataset: Dataset) -> DatasetDocument {
-    let version = match newest_version(app, &dataset).await {
-        Ok(version) => Some(version),
+pub(crate) async fn describe(app: &App, mut dataset: Dataset) -> DatasetDocument {
+    let version = match newest(app, &dataset).await {
+        Ok(snapshot) => {
+            dataset = agreeing(app, dataset, &snapshot).await;
+            Some(snapshot.version())
+        }
         Err(error) => {
             tracing::warn!(dataset = %dataset.id, %error, "the version of a dataset is not known");
             None
@@ -350,6 +354,22 @@ async fn describe(app: &App, dataset: Dataset) -> DatasetDocument {
     }
 }
 
-async fn newest_version(app: &App, dataset: &Dataset) -> Result<u64, lakegate_lake::LakeError> {
-    Ok(app.lake.table(dataset.id).await?.snapshot().await?.version())
+async fn newest(app: &App, dataset: &Dataset) -> Result<Arc<Snapshot>, LakeError> {
+    app.lake.table(dataset.id).await?.snapshot().await
+}
+
+/// The dataset with the columns that its table has. New columns are committed to the table first: a crash before the
+/// catalog knew them is made good here, by whoever looks next.
+async fn agreeing(app: &App, dataset: Dataset, snapshot: &Snapshot) -> Dataset {
+    if snapshot.columns().len() <= dataset.schema.len() {
+        return dataset;
+    }
+    let columns = DatasetChange { columns: Some(snapshot.columns().to_vec()), ..DatasetChange::default() };
+    match app.catalog.update_dataset(dataset.id, columns).await {
+        Ok(updated) => updated,
+        Err(error) => {
+            tracing::warn!(dataset = %dataset.id, %error, "the catalog does not know all columns of a dataset");
+            dataset
+        }
+    }
 }

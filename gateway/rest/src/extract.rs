@@ -1,5 +1,7 @@
 //! Request parts read strictly: what is wrong is answered as a problem document.
 
+use std::time::Duration;
+
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
@@ -9,6 +11,9 @@ use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
 
+/// How long a body of at most 1 MiB may take.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+
 /// A JSON body of at most 1 MiB, read as `T`.
 pub(crate) struct Json<T>(pub(crate) T);
 
@@ -17,7 +22,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let invalid = |detail: String| Problem::new(ErrorKind::Invalid, "invalid_json", detail);
-        match axum::Json::<serde_json::Value>::from_request(request, state).await {
+        let reading = axum::Json::<serde_json::Value>::from_request(request, state);
+        let read = tokio::time::timeout(BODY_WITHIN, reading).await.map_err(|_| {
+            let detail = format!("the body did not arrive within {BODY_WITHIN:?}");
+            Problem::new(ErrorKind::Deadline, "body_timeout", detail)
+        })?;
+        match read {
             // serde would also take a list of the fields in their order.
             Ok(axum::Json(value)) if !value.is_object() => Err(invalid("the body must be a JSON object".to_owned())),
             Ok(axum::Json(value)) => serde_json::from_value(value).map(Self).map_err(|e| invalid(e.to_string())),
@@ -60,24 +70,5 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
         read.map(|path| Self(path.0)).map_err(|error: PathRejection| Problem::invalid(error.body_text()))
-    }
-}
-
-/// Bytes that a URL may have when it carries a statement; proxies on the way take about as many.
-const MAX_URL: usize = 16 << 10;
-
-/// A URL that is not too long.
-pub(crate) struct ShortUrl;
-
-impl<S: Send + Sync> FromRequestParts<S> for ShortUrl {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let bytes = parts.uri.path_and_query().map_or(0, |text| text.as_str().len());
-        if bytes <= MAX_URL {
-            return Ok(Self);
-        }
-        let detail = format!("this URL has {bytes} bytes, and may have {MAX_URL}; send the statement with POST");
-        Err(Problem::new(ErrorKind::TooLarge, "uri_too_long", detail))
     }
 }

@@ -21,8 +21,8 @@ pub(crate) struct GrantDocument {
     /// Who.
     #[schema(example = "ada")]
     principal: String,
-    /// `reader`, `writer` or `owner`.
-    #[schema(value_type = String, example = "reader", pattern = "^(reader|writer|owner)$")]
+    /// `reader`, `writer`, `maintainer` or `owner`.
+    #[schema(value_type = String, example = "reader", pattern = "^(reader|writer|maintainer|owner)$")]
     role: Role,
     /// On every dataset of this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

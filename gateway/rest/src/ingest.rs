@@ -71,9 +71,7 @@ pub(crate) async fn ingest(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    let _place = app.pushes.try_acquire().map_err(|_| {
-        Problem::new(ErrorKind::Overloaded, "too_many_pushes", "too many pushes are running; retry in a moment")
-    })?;
+    let _place = app.pushes.admit(&headers).await?;
     let push = Push { app: &app, caller: &caller, headers: &headers };
     let mut stream = body.into_data_stream();
     let done = push.run(&path, &query, &mut stream).await;

@@ -6,10 +6,13 @@
 //!
 //! Start at [`App`], what every handler sees, and [`router`], the table of contents.
 
+mod admission;
 mod answer;
 mod app;
 mod caller;
+mod dataset_change;
 mod datasets;
+mod edge;
 mod extract;
 mod grants;
 mod health;
@@ -31,5 +34,6 @@ mod turns;
 mod whoami;
 
 pub use app::{App, Limits};
+pub use edge::{Adopt, Edge};
 pub use metrics::Metrics;
 pub use openapi::{document, router};

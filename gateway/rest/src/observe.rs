@@ -24,7 +24,8 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let started = Instant::now();
     let running = app.metrics.request_started();
-    let span = tracing::info_span!("request", request_id = %id, %method, route);
+    let client = app.edge.client(&request).map(tracing::field::display);
+    let span = tracing::info_span!("request", request_id = %id, %method, route, client);
     async {
         let response = next.run(request).await;
         let response = finished(response, &id);

@@ -5,21 +5,21 @@
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, middleware};
 use lakegate_catalog::ErrorKind;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Components, InfoBuilder, License, OpenApi, OpenApiBuilder, SecurityRequirement};
+use utoipa::openapi::{Components, InfoBuilder, License, OpenApi, OpenApiBuilder, SecurityRequirement, Server};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::problem::Problem;
 use crate::{
-    datasets, grants, health, ingest, maintenance, metrics, observe, page, principals, queries, query, receipts,
-    tokens, whoami,
+    dataset_change, datasets, edge, grants, health, ingest, maintenance, metrics, observe, page, principals, queries,
+    query, receipts, tokens, whoami,
 };
 
 /// Bytes of a request body other than a push.
@@ -33,7 +33,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(metrics::metrics))
         .routes(routes!(openapi_json))
         .routes(routes!(datasets::list_datasets, datasets::create_dataset))
-        .routes(routes!(datasets::show_dataset, datasets::delete_dataset))
+        .routes(routes!(datasets::show_dataset, dataset_change::change_dataset, datasets::delete_dataset))
         .routes(routes!(maintenance::compact))
         .routes(routes!(maintenance::vacuum))
         .routes(routes!(query::query, query::query_by_url))
@@ -54,10 +54,16 @@ fn routes() -> OpenApiRouter<Arc<App>> {
 /// The service. Every request passes [`observe::observe`].
 pub fn router(app: Arc<App>) -> Router {
     let (router, _) = routes().split_for_parts();
-    router
+    let router = router
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(CatchPanicLayer::custom(observe::panicked));
+    let router = match app.edge.cors() {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), edge::admit))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), observe::observe))
         .with_state(app)
 }
@@ -69,8 +75,10 @@ pub fn document() -> OpenApi {
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "service", responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = serde_json::Value)))]
-pub(crate) async fn openapi_json() -> Json<OpenApi> {
-    Json(document())
+pub(crate) async fn openapi_json(State(app): State<Arc<App>>, request: Request) -> Json<OpenApi> {
+    let mut document = document();
+    document.servers = app.edge.base(&request).map(|base| vec![Server::new(base)]);
+    Json(document)
 }
 
 fn frame() -> OpenApi {

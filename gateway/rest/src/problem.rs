@@ -80,6 +80,12 @@ impl Problem {
         Self::new(ErrorKind::Denied, "denied", detail)
     }
 
+    /// Something that must not happen did: for the log.
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    pub(crate) fn defect(cause: impl std::fmt::Display) -> Self {
+        Self::new(ErrorKind::Internal, "internal", cause.to_string()).hide(HIDDEN)
+    }
+
     pub(crate) fn with_help(mut self, help: &'static str) -> Self {
         self.help = Some(help);
         self
@@ -110,8 +116,11 @@ impl Problem {
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::Conflict => StatusCode::CONFLICT,
             ErrorKind::Precondition => StatusCode::PRECONDITION_FAILED,
-            ErrorKind::TooLarge if self.code == "uri_too_long" => StatusCode::URI_TOO_LONG,
-            ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::TooLarge => match self.code {
+                "uri_too_long" => StatusCode::URI_TOO_LONG,
+                "headers_too_large" => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                _ => StatusCode::PAYLOAD_TOO_LARGE,
+            },
             ErrorKind::Exhausted | ErrorKind::Deadline => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::Overloaded | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             // 499 is nginx's "client closed request"; nobody is left to read it.

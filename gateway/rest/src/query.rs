@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::answer::{Keep, answer};
 use crate::app::App;
 use crate::caller::Identified;
-use crate::extract::{Json, Query, ShortUrl};
+use crate::extract::{Json, Query};
 use crate::metrics::Outcome;
 use crate::problem::{Problem, ProblemDocument, Result};
 use crate::tag;
@@ -150,7 +150,6 @@ pub(crate) async fn query(
     ))]
 pub(crate) async fn query_by_url(
     State(app): State<Arc<App>>,
-    _: ShortUrl,
     Identified { caller, .. }: Identified,
     Query(asked): Query<AskedByUrl>,
     headers: HeaderMap,

@@ -21,6 +21,7 @@ pub async fn datasets(make: impl AsyncFn() -> Arc<dyn Catalog>) {
     lists_show_what_the_caller_may_see(make().await).await;
     pages_cover_a_list_exactly_once(make().await).await;
     deletion_leaves_a_tombstone_and_frees_the_name(make().await).await;
+    super::changes::changes(make).await;
 }
 
 async fn namespaces_are_created_once(catalog: Arc<dyn Catalog>) {

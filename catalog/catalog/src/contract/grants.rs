@@ -25,7 +25,7 @@ async fn the_highest_role_of_all_scopes_counts(catalog: Arc<dyn Catalog>) {
     assert_eq!(catalog.role_on_namespace(owner.id, &geo).await.expect("answer"), None);
     assert_eq!(catalog.role_on_instance(owner.id).await.expect("answer"), None);
 
-    let roles = [None, Some(Role::Reader), Some(Role::Writer), Some(Role::Owner)];
+    let roles = [None, Some(Role::Reader), Some(Role::Writer), Some(Role::Maintainer), Some(Role::Owner)];
     for (i, (own, space)) in roles.iter().flat_map(|own| roles.iter().map(move |space| (*own, *space))).enumerate() {
         for all in roles {
             let who = user(&catalog, &format!("u{i}{}", all.map_or("", Role::as_str))).await;

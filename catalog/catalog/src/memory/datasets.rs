@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{MemoryCatalog, already_exists, not_found, now};
 use crate::access::Caller;
-use crate::dataset::{Dataset, Datasets, NewDataset, Tombstone, Visibility};
+use crate::dataset::{Dataset, DatasetChange, Datasets, NewDataset, Tombstone, Visibility};
 use crate::error::Result;
 use crate::grant::{Role, Scope};
 use crate::ids::{DatasetId, PrincipalId};
@@ -72,6 +72,16 @@ impl Datasets for MemoryCatalog {
             .cloned()
             .collect();
         Ok(Listing::from_overfull(items, page.size(), |dataset| dataset.name.to_string()))
+    }
+
+    async fn update_dataset(&self, id: DatasetId, change: DatasetChange) -> Result<Dataset> {
+        change.check()?;
+        let mut state = self.state.lock();
+        let mut changed = state.dataset_by_id(id)?.clone();
+        change.apply(&mut changed)?;
+        changed.updated_at = now();
+        state.datasets.insert(changed.name.clone(), changed.clone());
+        Ok(changed)
     }
 
     async fn delete_dataset(&self, id: DatasetId) -> Result<()> {

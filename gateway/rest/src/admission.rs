@@ -1,0 +1,150 @@
+//! Which pushes run now, which wait, and which are told to come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+use lakegate_catalog::ErrorKind;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::app::Limits;
+use crate::problem::{Problem, Result};
+
+/// Memory is given out in units of this many bytes.
+const UNIT: u64 = 64 << 10;
+/// What a push holds however small it is.
+const LEAST: u64 = 1 << 20;
+/// A row group before it is written, and what its writer needs.
+const ROW_GROUP: u64 = 16 << 20;
+
+/// The places for pushes: a number of them, and the memory that they share. Whoever finds none waits in line, for a
+/// bounded time; the line is bounded too.
+pub(crate) struct Admission {
+    places: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
+    line: Semaphore,
+    patience: Duration,
+    units: u64,
+    most: u64,
+}
+
+/// A place. Dropping it lets the next one in.
+pub(crate) struct Place {
+    _place: OwnedSemaphorePermit,
+    _memory: OwnedSemaphorePermit,
+}
+
+impl Admission {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let units = (limits.push_memory / UNIT).clamp(1, u64::from(u32::MAX));
+        // A row as text, as values, and within a row group.
+        let most = ROW_GROUP + 3 * limits.max_row as u64;
+        Self {
+            places: Arc::new(Semaphore::new(limits.max_pushes)),
+            memory: Arc::new(Semaphore::new(usize::try_from(units).unwrap_or(usize::MAX >> 3))),
+            line: Semaphore::new(limits.max_queued_pushes),
+            patience: limits.push_patience,
+            units,
+            most,
+        }
+    }
+
+    /// The places that are taken are all but those that this has left.
+    pub(crate) fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.places)
+    }
+
+    /// Waits for a place. Errors: `too_many_pushes` when the line is full, or the wait too long.
+    pub(crate) async fn admit(&self, headers: &HeaderMap) -> Result<Place> {
+        let units = self.needed(headers);
+        if let Some(place) = self.at_once(units) {
+            return Ok(place);
+        }
+        let _waiting = self.line.try_acquire().map_err(|_| busy("too many pushes are waiting; retry in a moment"))?;
+        let wait = tokio::time::timeout(self.patience, self.take(units)).await;
+        wait.map_err(|_| busy("other pushes took all the time that this one could wait; retry in a moment"))?
+    }
+
+    fn at_once(&self, units: u32) -> Option<Place> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let memory = Arc::clone(&self.memory).try_acquire_many_owned(units).ok()?;
+        Some(Place { _place: place, _memory: memory })
+    }
+
+    async fn take(&self, units: u32) -> Result<Place> {
+        let closed = |_| busy("the gateway is stopping");
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(closed)?;
+        let memory = Arc::clone(&self.memory).acquire_many_owned(units).await.map_err(closed)?;
+        Ok(Place { _place: place, _memory: memory })
+    }
+
+    /// What a push will hold at most, in units. A body of known length makes values of a few times its size; one
+    /// that is compressed, or does not say, may be anything.
+    fn needed(&self, headers: &HeaderMap) -> u32 {
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let known = length.filter(|_| !headers.contains_key(header::CONTENT_ENCODING));
+        let bytes = known.map_or(self.most, |length| length.saturating_mul(4).saturating_add(LEAST).min(self.most));
+        u32::try_from(bytes.div_ceil(UNIT).clamp(1, self.units)).unwrap_or(u32::MAX)
+    }
+}
+
+fn busy(detail: &str) -> Problem {
+    Problem::new(ErrorKind::Overloaded, "too_many_pushes", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission() -> Admission {
+        Admission::new(&Limits {
+            max_body: 1 << 30,
+            max_row: 16 << 20,
+            max_pushes: 3,
+            max_queued_pushes: 1,
+            push_memory: 160 << 20,
+            push_patience: Duration::from_millis(20),
+            push_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(30),
+            default_rows: 10_000,
+        })
+    }
+
+    fn sized(length: u64) -> HeaderMap {
+        HeaderMap::from_iter([(header::CONTENT_LENGTH, length.into())])
+    }
+
+    #[tokio::test]
+    async fn memory_is_shared_and_given_back() {
+        let admission = admission();
+        let large = admission.admit(&HeaderMap::new()).await.expect("64 MiB of 160");
+        let other = admission.admit(&sized(1 << 30)).await.expect("64 MiB more");
+        assert_eq!(admission.admit(&HeaderMap::new()).await.err().map(|e| e.code), Some("too_many_pushes"));
+        let small = admission.admit(&sized(1_000)).await.expect("there is room for a small one");
+        assert!(admission.admit(&sized(1_000)).await.is_err(), "every place is taken");
+        drop((large, other, small));
+        for _ in 0..3 {
+            admission.admit(&HeaderMap::new()).await.expect("all of it came back");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_line_is_bounded() {
+        let admission = Arc::new(Admission { patience: Duration::from_secs(60), ..admission() });
+        let held: Vec<_> =
+            [admission.admit(&sized(1)).await, admission.admit(&sized(1)).await, admission.admit(&sized(1)).await]
+                .into_iter()
+                .collect::<Result<_>>()
+                .expect("three places");
+        let waiting = tokio::spawn({
+            let admission = Arc::clone(&admission);
+            async move { admission.admit(&sized(1)).await.is_ok() }
+        });
+        while admission.line.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(admission.admit(&sized(1)).await.is_err(), "one waits already");
+        drop(held);
+        assert!(waiting.await.expect("joined"), "who waited gets a place");
+    }
+}

@@ -1,0 +1,96 @@
+//! `PATCH /v1/datasets/{ns}/{name}`: what of a dataset can be changed, and by whom.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use lakegate_catalog::{Access, Column, Dataset, DatasetChange, Role, Visibility};
+use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::caller::Identified;
+use crate::datasets::{ColumnDocument, DatasetDocument, DatasetPath, check_width, describe};
+use crate::extract::{Json, Path};
+use crate::problem::{Problem, ProblemDocument, Result};
+
+/// What to change of a dataset. What is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeDataset {
+    /// Free text up to 10,000 characters; null empties it.
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = Option<String>, max_length = 10000)]
+    description: Option<Option<String>>,
+    /// `private` or `public`. For owners.
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = Option<String>, example = "private", pattern = "^(private|public)$")]
+    visibility: Option<Visibility>,
+    /// Columns to add at the end, all nullable; rows that are there read as null. One that is there already, with
+    /// the same type, is left as it is.
+    #[serde(default)]
+    #[schema(max_items = 1000)]
+    add_columns: Vec<ColumnDocument>,
+}
+
+/// A field that was named, also where it was named as null.
+fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> std::result::Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
+}
+
+/// Changes a dataset: description and new columns for maintainers, visibility for owners.
+#[utoipa::path(patch, path = "/v1/datasets/{ns}/{name}", tag = "datasets", params(DatasetPath), request_body = ChangeDataset, responses(
+    (status = 200, description = "The dataset as it is now", body = DatasetDocument),
+    (status = "default", description = "What is wrong; nothing was changed", body = ProblemDocument, content_type = "application/problem+json"),
+))]
+pub(crate) async fn change_dataset(
+    State(app): State<Arc<App>>,
+    Identified { caller, .. }: Identified,
+    Path(path): Path<DatasetPath>,
+    Json(request): Json<ChangeDataset>,
+) -> Result<axum::Json<DatasetDocument>> {
+    let access = path.access(&app, &caller).await?;
+    request.allowed(&access)?;
+    let (columns, change) = request.read(&access.dataset)?;
+    // Runs to its end when the client goes away: table and catalog are to agree.
+    let changing = tokio::spawn({
+        let app = Arc::clone(&app);
+        async move { apply(&app, access.dataset, columns, change).await }
+    });
+    let dataset = changing.await.map_err(Problem::defect)??;
+    Ok(axum::Json(describe(&app, dataset).await))
+}
+
+/// The table first: columns that the catalog lists can be read.
+async fn apply(app: &App, dataset: Dataset, columns: Vec<Column>, mut change: DatasetChange) -> Result<Dataset> {
+    if !columns.is_empty() {
+        let snapshot = app.lake.table(dataset.id).await?.add_columns(columns).await?;
+        change.columns = Some(snapshot.columns().to_vec());
+    }
+    if change == DatasetChange::default() {
+        return Ok(dataset);
+    }
+    Ok(app.catalog.update_dataset(dataset.id, change).await?)
+}
+
+impl ChangeDataset {
+    fn allowed(&self, access: &Access) -> Result<()> {
+        let denied = |what: &str, role: Role| Problem::denied(format!("{what} needs the role {role} on the dataset"));
+        access.require(Role::Maintainer).map_err(|_| denied("changing a dataset", Role::Maintainer))?;
+        if self.visibility.is_some() {
+            access.require(Role::Owner).map_err(|_| denied("changing who may see a dataset", Role::Owner))?;
+        }
+        Ok(())
+    }
+
+    /// The new columns, and what else changes.
+    fn read(self, dataset: &Dataset) -> Result<(Vec<Column>, DatasetChange)> {
+        let columns = self.add_columns.into_iter().map(ColumnDocument::into_column).collect::<Result<Vec<_>>>()?;
+        Column::check_all(&columns)?;
+        let new = columns.iter().filter(|column| !dataset.schema.iter().any(|known| known.name == column.name));
+        check_width(&dataset.schema.iter().chain(new).cloned().collect::<Vec<_>>())?;
+        let description = self.description.map(Option::unwrap_or_default);
+        let change = DatasetChange { description, visibility: self.visibility, columns: None };
+        change.check()?;
+        Ok((columns, change))
+    }
+}
