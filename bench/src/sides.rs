@@ -12,7 +12,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt as _;
 use lakegate_e2e::{Client, Result, environment};
-use lakegate_lake::{Lake, LakeOptions, StoreOptions};
+use lakegate_lake::{Lake, LakeOptions, StoreOptions, Which};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -46,7 +46,7 @@ pub(crate) async fn in_process(root: &Path, schema: &str, tables: &[(String, Str
         root,
         idempotency_window: Duration::from_secs(86_400),
         stores: StoreOptions::default(),
-        expected: None,
+        which: Which::Any,
     };
     let lake = Lake::open(&options).await?;
     let environment = RuntimeEnvBuilder::new().with_object_store_registry(lake.object_store_registry()).build_arc()?;

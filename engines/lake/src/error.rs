@@ -20,11 +20,12 @@ pub enum LakeError {
     },
     /// The root is empty or holds the tables of another catalog.
     #[error(
-        "storage `{url}` {}: bring the lake back to where it was, or point to where it is now; for a new, empty instance \
-         choose another data folder",
+        "storage `{url}` {}",
         match found {
-            Some(_) => "belongs to another catalog",
-            None => "does not hold the tables that this catalog knows",
+            Some(_) => "belongs to another catalog: bring that catalog back (catalog.db of its data folder, or \
+                        catalog.database_url), or choose another root",
+            None => "does not hold the tables that this catalog knows: bring the lake back to where it was, or point \
+                     to where it is now; for a new, empty instance choose another data folder",
         }
     )]
     OtherLake {

@@ -18,7 +18,7 @@ use crate::error::{LakeError, Result};
 use crate::layout::Layout;
 use crate::log::Log;
 use crate::registry::LakeRegistry;
-use crate::store::{self, StoreOptions};
+use crate::store::{self, StoreOptions, Which};
 use crate::table::Table;
 use crate::upkeep::{self, Due, UPKEEP_QUEUE, UpkeepOptions};
 use crate::vacuum::Vacuumed;
@@ -35,8 +35,8 @@ pub struct LakeOptions {
     pub stores: StoreOptions,
     /// How long a push's idempotency key is remembered.
     pub idempotency_window: Duration,
-    /// The lake that must be there. When given, nothing is created, and a missing or other one is refused.
-    pub expected: Option<LakeId>,
+    /// Which lake must be there.
+    pub which: Which,
 }
 
 /// The tables under one root.
@@ -54,7 +54,7 @@ impl Lake {
     /// expected. Errors: [`LakeError::BadStore`], [`LakeError::OtherLake`], [`LakeError::Storage`].
     pub async fn open(options: &LakeOptions) -> Result<Arc<Self>> {
         let (upkeep, due) = mpsc::channel(UPKEEP_QUEUE);
-        let (root, id) = store::open(&options.root, &options.stores, options.expected).await?;
+        let (root, id) = store::open(&options.root, &options.stores, options.which).await?;
         Ok(Arc::new(Self {
             id,
             root,
@@ -70,7 +70,7 @@ impl Lake {
         let root = Url::parse("memory:/").map_err(|e| LakeError::Defect(e.to_string()))?;
         let stores = StoreOptions::default();
         let idempotency_window = Duration::from_secs(86_400);
-        Self::open(&LakeOptions { root, stores, idempotency_window, expected: None }).await
+        Self::open(&LakeOptions { root, stores, idempotency_window, which: Which::Any }).await
     }
 
     /// Which lake this is, wherever it is moved.

@@ -34,7 +34,7 @@ pub use error::{LakeError, Result};
 pub use history::VersionInfo;
 pub use lake::{Lake, LakeOptions};
 pub use snapshot::Snapshot;
-pub use store::{AzureOptions, S3Options, StoreEnvironment, StoreOptions};
+pub use store::{AzureOptions, S3Options, StoreEnvironment, StoreOptions, Which};
 pub use table::{Begin, Table};
 pub use txn::{PushKey, PushRecord};
 pub use upkeep::UpkeepOptions;

@@ -157,7 +157,12 @@ impl Log {
         };
         let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
         let actions = lines.map(|line| serde_json::from_slice(line).map_err(DeltaTableError::from));
-        Ok(Some(actions.collect::<Result<_, _>>()?))
+        let actions: Vec<Action> = actions.collect::<Result<_, _>>()?;
+        if actions.is_empty() {
+            // A commit says at least who made it. What is empty was cut, and its rows must not be missed in silence.
+            return Err(LakeError::UnsupportedTable(format!("version {version} of the log is empty")));
+        }
+        Ok(Some(actions))
     }
 
     /// The data files that were taken out of the newest version at or after a time, or at an unknown time.

@@ -24,41 +24,56 @@ use crate::error::{LakeError, Result};
 
 pub use options::{AzureOptions, S3Options, StoreEnvironment, StoreOptions};
 
+/// Which lake a root may hold. One that holds another is refused, and nothing is written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Any; a root that holds none gets a new one.
+    Any,
+    /// This one, and it is there: nothing is created.
+    Known(LakeId),
+    /// This one, which a root that holds none becomes.
+    New(LakeId),
+}
+
 /// Opens the root that holds all tables, and tells which lake it is.
 ///
 /// `file:///folder`, each write synced; `s3://`, `az://`, `gs://` with a prefix or without; `memory:` lives as long
 /// as the process and is for tests. A new root gets its marker, unless a lake is expected to be there already.
 /// Costs a few small requests; a store that does not hold conditional writes is refused.
-pub(crate) async fn open(
-    url: &Url,
-    options: &StoreOptions,
-    expected: Option<LakeId>,
-) -> Result<(Arc<dyn ObjectStore>, LakeId)> {
+pub(crate) async fn open(url: &Url, options: &StoreOptions, which: Which) -> Result<(Arc<dyn ObjectStore>, LakeId)> {
     let store: Arc<dyn ObjectStore> = match url.scheme() {
         "memory" => Arc::new(InMemory::new()),
-        "file" => open_folder(url, expected)?,
+        "file" => open_folder(url, which)?,
         "s3" | "az" | "gs" => remote::open(url, options)?,
         other => {
             let why = format!("scheme `{other}` is not supported; use s3://, az://, gs:// or file:///a/folder");
             return Err(bad(url, &why));
         }
     };
-    let found = identify(url, store.as_ref(), expected).await.map_err(|error| refused(url, error))?;
+    let found = identify(url, store.as_ref(), which).await.map_err(|error| refused(url, error))?;
     Ok((store, found))
 }
 
 /// Which lake the root holds. Nothing is written to a root that turns out to be another's.
-async fn identify(url: &Url, store: &dyn ObjectStore, expected: Option<LakeId>) -> Result<LakeId> {
-    let Some(expected) = expected else {
-        probe::conditional_writes(url, store).await?;
-        return mark(url, store).await;
+async fn identify(url: &Url, store: &dyn ObjectStore, which: Which) -> Result<LakeId> {
+    let found = marked(url, store).await?;
+    let other = |found| LakeError::OtherLake { url: shown(url), found };
+    let wanted = match (which, found) {
+        (Which::Any, Some(found)) => found,
+        (Which::Any, None) => LakeId::generate(),
+        (Which::New(wanted), None) => wanted,
+        (Which::New(wanted) | Which::Known(wanted), Some(found)) if found == wanted => wanted,
+        (_, found) => return Err(other(found)),
     };
-    match marked(url, store).await? {
-        Some(found) if found == expected => {}
-        found => return Err(LakeError::OtherLake { url: shown(url), found }),
-    }
     probe::conditional_writes(url, store).await?;
-    Ok(expected)
+    if found.is_some() {
+        return Ok(wanted);
+    }
+    // Another process may have been quicker.
+    match mark(url, store, wanted).await? {
+        marked if marked == wanted || which == Which::Any => Ok(marked),
+        marked => Err(other(Some(marked))),
+    }
 }
 
 /// What a store says at the start, in words that tell what to change; its full answer is in the log.
@@ -77,9 +92,9 @@ fn refused(url: &Url, error: LakeError) -> LakeError {
     bad(url, &why)
 }
 
-fn open_folder(url: &Url, expected: Option<LakeId>) -> Result<Arc<dyn ObjectStore>> {
+fn open_folder(url: &Url, which: Which) -> Result<Arc<dyn ObjectStore>> {
     let folder = url.to_file_path().map_err(|()| bad(url, "it must name an absolute folder: file:///a/folder"))?;
-    if expected.is_some() && !folder.try_exists().map_err(|e| bad(url, &e.to_string()))? {
+    if matches!(which, Which::Known(_)) && !folder.try_exists().map_err(|e| bad(url, &e.to_string()))? {
         return Err(LakeError::OtherLake { url: shown(url), found: None });
     }
     create_durable_folder(&folder).map_err(|e| bad(url, &format!("the folder cannot be created: {e}")))?;
@@ -96,8 +111,8 @@ struct Marker {
 }
 
 /// Leaves the marker in a new root; answers the one that is there.
-async fn mark(url: &Url, store: &dyn ObjectStore) -> Result<LakeId> {
-    let marker = Marker { lake: LakeId::generate() };
+async fn mark(url: &Url, store: &dyn ObjectStore, lake: LakeId) -> Result<LakeId> {
+    let marker = Marker { lake };
     let content = serde_json::to_string(&marker).map_err(|e| LakeError::Defect(e.to_string()))?;
     match store.put_opts(&Path::from(MARKER), format!("{content}\n").into(), PutMode::Create.into()).await {
         Ok(_) => Ok(marker.lake),

@@ -9,7 +9,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt as _;
 use lakegate_catalog::{Column, ColumnType, DatasetId};
-use lakegate_lake::{Begin, CompactOptions, Lake, LakeError, LakeOptions, Snapshot, StoreOptions};
+use lakegate_lake::{Begin, CompactOptions, Lake, LakeError, LakeOptions, Snapshot, StoreOptions, Which};
 use proptest::prelude::{ProptestConfig, prop, proptest};
 use url::Url;
 
@@ -17,7 +17,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 async fn open(folder: &std::path::Path) -> Arc<Lake> {
     let root = Url::from_directory_path(folder).expect("absolute");
-    Lake::open(&LakeOptions { root, idempotency_window: DAY, stores: StoreOptions::default(), expected: None })
+    Lake::open(&LakeOptions { root, idempotency_window: DAY, stores: StoreOptions::default(), which: Which::Any })
         .await
         .expect("opens")
 }

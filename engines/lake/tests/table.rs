@@ -8,7 +8,7 @@ use arrow::datatypes::Int64Type;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use lakegate_catalog::{Column, ColumnType, DatasetId, MemoryCatalog};
-use lakegate_lake::{Begin, Committed, Lake, LakeError, LakeOptions, Snapshot, StoreOptions, UpkeepOptions};
+use lakegate_lake::{Begin, Committed, Lake, LakeError, LakeOptions, Snapshot, StoreOptions, UpkeepOptions, Which};
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use url::Url;
 
@@ -17,7 +17,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 async fn on_disk(folder: &std::path::Path) -> Arc<Lake> {
     let root = Url::from_directory_path(folder).expect("absolute");
     let stores = StoreOptions::default();
-    Lake::open(&LakeOptions { root, stores, idempotency_window: DAY, expected: None }).await.expect("opens")
+    Lake::open(&LakeOptions { root, stores, idempotency_window: DAY, which: Which::Any }).await.expect("opens")
 }
 
 fn columns() -> Vec<Column> {

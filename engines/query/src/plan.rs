@@ -51,6 +51,10 @@ const BIG_VALUE_ROWS: usize = 1024;
 
 /// Plans the statement.
 pub(crate) fn plan(statement: Statement, planning: Planning) -> DataFusionResult<Planned> {
+    functions::planning(|| plan_within(statement, planning))
+}
+
+fn plan_within(statement: Statement, planning: Planning) -> DataFusionResult<Planned> {
     let Planning { relations, runtime, threads, fetch, token, handle } = planning;
     let widths = relations.iter().map(|opened| {
         let columns = opened.provider.schema().fields().len() as u64;
@@ -83,10 +87,12 @@ pub(crate) fn plan(statement: Statement, planning: Planning) -> DataFusionResult
 
 /// Fewer rows per batch where single values may be large, so that a batch stays bounded.
 fn with_batch_rows(mut state: SessionState, plan: &LogicalPlan) -> DataFusionResult<SessionState> {
-    let literal = functions::largest_literal(plan)?.max(1);
-    let most = if functions::makes_big_values(plan)? { BIG_VALUE_ROWS } else { BATCH_ROWS };
-    let rows = (BATCH_BYTES / literal).clamp(1, most);
-    *state.config_mut() = state.config().clone().with_batch_size(rows);
+    let makes = functions::makes(plan)?;
+    let most = if makes.calls > 0 { BIG_VALUE_ROWS } else { BATCH_ROWS };
+    let rows = (BATCH_BYTES / makes.literals.max(1)).clamp(1, most);
+    let mut config = state.config().clone().with_batch_size(rows);
+    config.options_mut().extensions.insert(functions::CallLimits::shared_by(makes.calls));
+    *state.config_mut() = config;
     Ok(state)
 }
 

@@ -70,7 +70,12 @@ impl DataFolder {
         let created = catalog.create_first_owner(owner, &token.hash()).await.map_err(unusable_catalog)?;
         let works = created.is_some()
             || catalog.authenticate(&token.hash(), chrono::Utc::now()).await.map_err(unusable_catalog)?.is_some();
-        let renamed = if works { std::fs::rename(&new, self.join("owner-token")) } else { std::fs::remove_file(&new) };
+        let kept = self.join("owner-token");
+        if created.is_some() && kept.exists() {
+            // Of another catalog, which may come back.
+            std::fs::rename(&kept, self.join("owner-token.old")).map_err(|e| unusable(&self.path, &e))?;
+        }
+        let renamed = if works { std::fs::rename(&new, kept) } else { std::fs::remove_file(&new) };
         renamed.map_err(|e| unusable(&self.path, &e))?;
         Ok(works.then_some(token))
     }

@@ -4,10 +4,10 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lakegate_catalog::{ApiToken, Catalog};
+use lakegate_catalog::{ApiToken, Catalog, LakeId, Scope};
 use lakegate_catalog_sql::{SqlCatalog, SqlOptions};
 use lakegate_config::{ByteSize, Settings, Storage};
-use lakegate_lake::{AzureOptions, Lake, LakeOptions, S3Options, StoreOptions, UpkeepOptions};
+use lakegate_lake::{AzureOptions, Lake, LakeOptions, S3Options, StoreOptions, UpkeepOptions, Which};
 use lakegate_query::{Engine, EngineOptions};
 use lakegate_rest::{App, Edge, Limits};
 use tokio::net::TcpListener;
@@ -59,8 +59,8 @@ impl Gateway {
         let listener = bind(settings.rest.listen).await?;
         let address = listener.local_addr().map_err(|e| Failure::other(e.to_string()))?;
         let catalog = open_catalog(settings).await?;
-        let new_owner = folder.ensure_owner(catalog.as_ref()).await?;
         let lake = open_lake(settings, catalog.as_ref()).await?;
+        let new_owner = folder.ensure_owner(catalog.as_ref()).await?;
         let engine = Engine::new(engine_options(settings, &folder), Arc::clone(&catalog), Arc::clone(&lake));
         let engine = Arc::new(engine.map_err(|e| Failure::other(format!("the query engine cannot start: {e}")))?);
         let app = App::new(catalog, lake, engine, limits(settings), edge(settings, address));
@@ -148,22 +148,31 @@ async fn open_catalog(settings: &Settings) -> Result<Arc<dyn Catalog>> {
     }
 }
 
-/// Opens the lake that the catalog knows; a new instance remembers the one it finds.
+/// Opens the lake that the catalog knows. A new catalog begins a new lake, and refuses one that is there: it is
+/// another's, or its catalog has been lost.
 async fn open_lake(settings: &Settings, catalog: &dyn Catalog) -> Result<Arc<Lake>> {
     let root = settings.storage_root();
     let root = Url::parse(&root).map_err(|e| Failure::usage(format!("storage.root is not a URL: {e}")))?;
     let unusable_catalog = |e| Failure::other(format!("the catalog cannot be used: {e}"));
     let refused = |e| Failure::usage(format!("{e}; see storage.root"));
-    let expected = catalog.lake().await.map_err(unusable_catalog)?;
+    // Nothing was ever served without an owner, who is created after the lake.
+    let new = catalog.grants_on(&Scope::Instance).await.map_err(unusable_catalog)?.is_empty();
+    let known = catalog.lake().await.map_err(unusable_catalog)?;
+    let which = match (known, new) {
+        (Some(lake), false) => Which::Known(lake),
+        // Remembered first: a start that is cut short goes on where it was.
+        (_, true) => Which::New(catalog.remember_lake(LakeId::generate()).await.map_err(unusable_catalog)?),
+        (None, false) => Which::Any,
+    };
     let (stores, idempotency_window) = (store_options(settings), settings.ingest.idempotency_window);
-    let mut options = LakeOptions { root, stores, idempotency_window, expected };
+    let mut options = LakeOptions { root, stores, idempotency_window, which };
     let lake = Lake::open(&options).await.map_err(refused)?;
     let remembered = catalog.remember_lake(lake.id()).await.map_err(unusable_catalog)?;
     if remembered == lake.id() {
         return Ok(lake);
     }
     // Another gateway on the same catalog was first, with another root.
-    options.expected = Some(remembered);
+    options.which = Which::Known(remembered);
     Lake::open(&options).await.map_err(refused)
 }
 

@@ -134,6 +134,35 @@ async fn a_start_without_its_lake_is_refused_and_makes_no_empty_one() -> Result 
 }
 
 #[tokio::test]
+async fn a_start_without_its_catalog_is_refused_and_makes_no_empty_one() -> Result {
+    let gateway = Gateway::start().await?;
+    gateway.client().create("shop.orders", &[("id", "bigint")]).await?.expect(201)?;
+    let (options, _) = gateway.stop().await?;
+    let (catalog, aside) = (options.kept().join("catalog.db"), options.folder().join("catalog.db"));
+    let token = std::fs::read_to_string(options.kept().join("owner-token"))?;
+    std::fs::rename(&catalog, &aside)?;
+    for _ in 0..2 {
+        let (code, text) = failure(&options).await?;
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("belongs to another catalog") && text.contains("catalog.db"), "{text}");
+        assert_eq!(std::fs::read_to_string(options.kept().join("owner-token"))?, token, "the token is the old one");
+    }
+    // Nor does another instance begin in this lake.
+    let root = format!("file://{}", options.kept().join("lake/root").display());
+    let (code, text) = failure(&Options::serve()?.setting("storage.root", &root)).await?;
+    assert_eq!(code, Some(2), "{text}");
+    std::fs::rename(&aside, &catalog)?;
+    for ending in ["-wal", "-shm"] {
+        // Of the empty catalog that was refused.
+        let _ = std::fs::remove_file(options.kept().join(format!("catalog.db{ending}")));
+    }
+    let gateway = options.start().await?;
+    assert_eq!(gateway.token(), token.trim());
+    gateway.client().get("/v1/datasets/shop/orders").await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_owner_token_that_a_crash_left_begun_is_taken_up() -> Result {
     let (options, _) = Gateway::start().await?.stop().await?;
     let (kept, begun) = (options.kept().join("owner-token"), options.kept().join("owner-token.new"));

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, ReversedUDAF, Signature,
 };
 
-use super::ValueTooLarge;
+use super::{MAX_BATCH, ValueTooLarge};
 
 const COLLECTING: &[&str] = &["string_agg", "array_agg"];
 
@@ -132,10 +132,10 @@ impl Accumulator for Counting {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        ValueTooLarge::check_batch(&self.function, self.inner.size() as u64)?;
+        ValueTooLarge::check_batch(&self.function, self.inner.size() as u64, MAX_BATCH)?;
         let value = self.inner.evaluate()?;
         self.answered = self.answered.saturating_add(value.size() as u64);
-        ValueTooLarge::check_batch(&self.function, self.answered)?;
+        ValueTooLarge::check_batch(&self.function, self.answered, MAX_BATCH)?;
         Ok(value)
     }
 

@@ -66,23 +66,6 @@ fn parts(expr: Expr) -> Vec<Expr> {
     }
 }
 
-/// The size of the plan's largest constant: a constant becomes a column of as many copies as a
-/// batch has rows.
-pub(crate) fn largest_literal(plan: &LogicalPlan) -> Result<usize> {
-    let mut largest = 0;
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|expr| {
-                if let Expr::Literal(value, _) = expr {
-                    largest = largest.max(value.size());
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    Ok(largest)
-}
-
 /// Whether every function of a plan answers the same for the same arguments: not `random()`, and not `now()`.
 pub(crate) fn repeatable(plan: &LogicalPlan) -> Result<bool> {
     let mut repeatable = true;
@@ -104,14 +87,33 @@ fn changes(expr: &Expr) -> bool {
     volatility != Volatility::Immutable
 }
 
-/// Whether the plan calls a function that can make much from little.
-pub(crate) fn makes_big_values(plan: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
+/// A list of ten thousand of these is no column of copies.
+const SMALL: usize = 1024;
+
+/// What the expressions of a plan can make for one batch.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Makes {
+    /// Bytes of all constants that are not small: each becomes a column of as many copies as a batch has rows.
+    pub(crate) literals: usize,
+    /// Calls that can make much from little.
+    pub(crate) calls: u64,
+}
+
+/// Looks through all expressions of a plan, subqueries included.
+pub(crate) fn makes(plan: &LogicalPlan) -> Result<Makes> {
+    let mut makes = Makes::default();
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
-            found = found || expr.exists(|expr| Ok(scalar::amplifies(expr)))?;
-            Ok(TreeNodeRecursion::Continue)
+            expr.apply(|expr| {
+                if let Expr::Literal(value, _) = expr
+                    && value.size() > SMALL
+                {
+                    makes.literals = makes.literals.saturating_add(value.size());
+                }
+                makes.calls += u64::from(scalar::amplifies(expr).is_some());
+                Ok(TreeNodeRecursion::Continue)
+            })
         })
     })?;
-    Ok(found)
+    Ok(makes)
 }

@@ -93,7 +93,7 @@ impl ScalarUDFImpl for Concat {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        size::check(self.name(), Rule::Sum, &args.args, args.number_rows)?;
+        size::check(self.name(), Rule::Sum, &args)?;
         let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
         let parts = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;

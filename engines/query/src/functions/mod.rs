@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod bound;
+mod budget;
 mod concat;
 mod rule;
 mod scalar;
@@ -17,7 +18,8 @@ use std::sync::{Arc, LazyLock};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::ScalarUDF;
 
-pub(crate) use bound::{bounded, largest_literal, makes_big_values, repeatable};
+pub(crate) use bound::{bounded, makes, repeatable};
+pub(crate) use budget::{CallLimits, planning};
 use rule::Rule;
 
 /// Bytes that one value made by a function may take.
@@ -42,8 +44,8 @@ impl ValueTooLarge {
     }
 
     /// Checks one size against the bound on batches.
-    pub(crate) fn check_batch(function: &str, bytes: u64) -> datafusion::common::Result<()> {
-        Self::check(function, bytes, MAX_BATCH, "per batch of rows")
+    pub(crate) fn check_batch(function: &str, bytes: u64, limit: u64) -> datafusion::common::Result<()> {
+        Self::check(function, bytes, limit, "per batch of rows")
     }
 
     fn check(function: &str, bytes: u64, limit: u64, scope: &'static str) -> datafusion::common::Result<()> {

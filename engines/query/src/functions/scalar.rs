@@ -22,9 +22,12 @@ pub(super) fn bounded(function: &Arc<ScalarUDF>) -> Option<Arc<ScalarUDF>> {
     (!already).then(|| Arc::new(ScalarUDF::new_from_impl(Bounded { inner: Arc::clone(function), rule })))
 }
 
-/// Whether the expression is a call whose answer can be larger than its arguments.
-pub(super) fn amplifies(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if rule(call.func.name()).is_some_and(|rule| rule != Rule::Copy))
+/// How large the answer of a call can be; `None` for what is no call, or no larger than its arguments.
+pub(super) fn amplifies(expr: &Expr) -> Option<Rule> {
+    match expr {
+        Expr::ScalarFunction(call) => rule(call.func.name()).filter(|rule| *rule != Rule::Copy),
+        _ => None,
+    }
 }
 
 /// Wraps a function; equal to another when both wrap the same one.
@@ -69,7 +72,7 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        size::check(self.name(), self.rule, &args.args, args.number_rows)?;
+        size::check(self.name(), self.rule, &args)?;
         self.inner.invoke_with_args(args)
     }
 

@@ -6,12 +6,16 @@ use arrow::datatypes::{
 };
 use arrow::datatypes::{Date32Type, IntervalDayTimeType, IntervalMonthDayNanoType, IntervalYearMonthType};
 use datafusion::common::{Result, ScalarValue};
-use datafusion::logical_expr::ColumnarValue;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 
-use super::{Rule, ValueTooLarge};
+use super::{Rule, ValueTooLarge, budget};
 
 /// Refuses a call whose answer would be too large: per value, or all values of the batch together.
-pub(super) fn check(function: &str, rule: Rule, args: &[ColumnarValue], rows: usize) -> Result<()> {
+pub(super) fn check(function: &str, rule: Rule, call: &ScalarFunctionArgs) -> Result<()> {
+    check_args(function, rule, &call.args, call.number_rows, budget::CallLimits::of(&call.config_options))
+}
+
+pub(super) fn check_args(function: &str, rule: Rule, args: &[ColumnarValue], rows: usize, limit: u64) -> Result<()> {
     if rule == Rule::Copy && args.iter().all(|arg| matches!(arg, ColumnarValue::Array(_))) {
         return Ok(());
     }
@@ -24,7 +28,8 @@ pub(super) fn check(function: &str, rule: Rule, args: &[ColumnarValue], rows: us
         ValueTooLarge::check_value(function, bytes)?;
         total = total.saturating_add(bytes);
     }
-    ValueTooLarge::check_batch(function, total)
+    budget::spend(total)?;
+    ValueTooLarge::check_batch(function, total, limit)
 }
 
 fn bytes_of(rule: Rule, args: &[Arg], row: usize) -> u64 {

@@ -20,7 +20,7 @@ fn number(value: i64) -> ColumnarValue {
 }
 
 fn fits(rule: Rule, args: &[ColumnarValue], rows: usize) -> bool {
-    size::check("f", rule, args, rows).is_ok()
+    size::check_args("f", rule, args, rows, super::MAX_BATCH).is_ok()
 }
 
 #[test]
