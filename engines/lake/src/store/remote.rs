@@ -15,7 +15,7 @@ use url::Url;
 
 use super::bad;
 use super::options::StoreOptions;
-use super::upload::TidyUploads;
+use super::writes::TidyWrites;
 use crate::error::Result;
 
 /// Opens `scheme://bucket/prefix`. Makes no request.
@@ -34,7 +34,7 @@ pub(super) fn open(url: &Url, options: &StoreOptions) -> Result<Arc<dyn ObjectSt
         _ => google(bucket, options).map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
     };
     let store = built.map_err(|e| bad(url, &root_cause(&e)))?;
-    let store = TidyUploads::new(store);
+    let store = TidyWrites::new(store);
     Ok(if prefix.as_ref().is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix)) })
 }
 

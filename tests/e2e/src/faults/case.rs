@@ -48,9 +48,15 @@ pub(super) fn all(round: u32) -> impl Iterator<Item = Case> {
 }
 
 impl Case {
-    /// Pushes under the faults until all are dealt; answers what was acknowledged.
-    pub(super) async fn run(&self, client: &Client, bucket: &Bucket, proxy: &Proxy) -> Result<Table> {
-        let created = client.create(&self.name, &[("push", "string"), ("row", "int")]).await?.expect(201)?.json()?;
+    /// Pushes through one gateway and asks another, until all faults are dealt; answers what was acknowledged.
+    pub(super) async fn run(
+        &self,
+        writer: &Client,
+        reader: &Client,
+        bucket: &Bucket,
+        proxy: &Proxy,
+    ) -> Result<Table> {
+        let created = writer.create(&self.name, &[("push", "string"), ("row", "int")]).await?.expect(201)?.json()?;
         let id = created["id"].as_str().ok_or("no id")?.to_owned();
         let faults: Vec<Fault> = self.operations.iter().map(|operation| (self.kind, *operation)).collect();
         if !self.on_removal {
@@ -59,11 +65,12 @@ impl Case {
         let checkpoints = self.operations.contains(&Operation::Checkpoint);
         let mut keys = BTreeSet::new();
         for number in 0..if checkpoints { MANY } else { FEW } {
-            keys.insert(self.push(client, number).await?);
+            keys.insert(self.push(writer, number).await?);
         }
         let table = Table { name: self.name.clone(), id, keys, faults };
-        table.holds(client).await?;
-        if checkpoints { self.until_checkpointed(table, client, bucket, proxy).await } else { self.spent(table, proxy) }
+        table.holds(reader).await?;
+        table.holds(writer).await?;
+        if checkpoints { self.until_checkpointed(table, writer, bucket, proxy).await } else { self.spent(table, proxy) }
     }
 
     /// A push that is sent until it is acknowledged; answers its key.
