@@ -49,13 +49,7 @@ pub(super) fn all(round: u32) -> impl Iterator<Item = Case> {
 
 impl Case {
     /// Pushes through one gateway and asks another, until all faults are dealt; answers what was acknowledged.
-    pub(super) async fn run(
-        &self,
-        writer: &Client,
-        reader: &Client,
-        bucket: &Bucket,
-        proxy: &Proxy,
-    ) -> Result<Table> {
+    pub(super) async fn run(&self, writer: &Client, reader: &Client, bucket: &Bucket, proxy: &Proxy) -> Result<Table> {
         let created = writer.create(&self.name, &[("push", "string"), ("row", "int")]).await?.expect(201)?.json()?;
         let id = created["id"].as_str().ok_or("no id")?.to_owned();
         let faults: Vec<Fault> = self.operations.iter().map(|operation| (self.kind, *operation)).collect();

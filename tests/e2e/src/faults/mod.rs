@@ -115,7 +115,7 @@ pub type Fault = (Kind, Operation);
 pub type Dealt = BTreeMap<Fault, u32>;
 
 /// Cases that run side by side.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 12;
 
 /// Deals every fault `rounds` times; an error when one of them was not dealt, or a row is lost, doubled or wrong.
 pub async fn rounds(rounds: u32) -> Result<Dealt> {
