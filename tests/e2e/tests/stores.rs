@@ -137,7 +137,7 @@ async fn a_push_that_ends_half_way_leaves_no_upload() -> Result {
         assert!(id < 2_000, "no upload began");
         push.noise(id).await?;
     }
-    drop(push);
+    push.break_off().await?;
     for _ in 0..600 {
         if bucket.uploads().await?.is_empty() {
             assert_eq!(client.count(DATASET).await?, 0);

@@ -1,13 +1,13 @@
 //! One case: a dataset, the faults that its store deals, and pushes until all of them are dealt.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::law::Table;
 use super::{Fault, Kind, Operation, Proxy};
-use crate::client::dataset_path;
+use crate::client::{DEADLINE, dataset_path};
 use crate::{Answer, Bucket, Client, Gateway, Options, Result};
 
 /// Rows of a push.
@@ -88,12 +88,16 @@ impl Case {
         proxy: &Proxy,
     ) -> Result<Table> {
         let pointer = format!("lake/{}/_delta_log/_last_checkpoint", table.id);
-        for number in MANY..MANY + ATTEMPTS {
+        let patience = Instant::now();
+        for number in MANY.. {
             if proxy.is_spent(&table.id) && bucket.get(&pointer).await.is_ok() {
                 return Ok(table);
             }
+            if patience.elapsed() > DEADLINE {
+                break;
+            }
             table.keys.insert(self.push(client, number).await?);
-            proxy.news(Duration::from_millis(300)).await;
+            proxy.news(Duration::from_millis(500)).await;
         }
         Err(format!("no checkpoint after {} pushes", table.keys.len()).into())
     }
