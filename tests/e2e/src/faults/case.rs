@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::law::Table;
 use super::{Fault, Kind, Operation, Proxy};
-use crate::client::{DEADLINE, dataset_path};
+use crate::client::dataset_path;
 use crate::{Answer, Bucket, Client, Gateway, Options, Result};
 
 /// Rows of a push.
@@ -21,6 +21,9 @@ const MANY: u32 = 53;
 
 /// How often one request is sent before the case fails.
 const ATTEMPTS: u32 = 30;
+
+/// How long a checkpoint may take: upkeep serves one dataset after another, and a store that says nothing holds it up.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A dataset and the faults that wait for it.
 #[derive(Clone, Debug)]
@@ -93,7 +96,7 @@ impl Case {
             if proxy.is_spent(&table.id) && bucket.get(&pointer).await.is_ok() {
                 return Ok(table);
             }
-            if patience.elapsed() > DEADLINE {
+            if patience.elapsed() > PATIENCE {
                 break;
             }
             table.keys.insert(self.push(client, number).await?);
