@@ -72,7 +72,7 @@ fn refused(url: &Url, error: LakeError) -> LakeError {
             format!("the store refuses these credentials, or they lack a right: {said}")
         }
         object_store::Error::NotFound { .. } => format!("the bucket or container does not exist: {said}"),
-        _ => format!("the store does not answer as it should: {said}"),
+        _ => format!("the store does not answer as it should: {}", remote::in_full(&error)),
     };
     bad(url, &why)
 }

@@ -128,6 +128,16 @@ pub(super) fn root_cause(error: &object_store::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    let text = cause.to_string();
+    shortened(&cause.to_string())
+}
+
+/// The whole of an error, with the request that met it: it may have been one for credentials, and not to the store.
+/// `object_store` leaves out URLs that hold a signature.
+pub(super) fn in_full(error: &object_store::Error) -> String {
+    let (whole, cause) = (shortened(&error.to_string()), root_cause(error));
+    if whole.contains(&cause) { whole } else { format!("{whole}: {cause}") }
+}
+
+fn shortened(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(400).collect()
 }
