@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the long proofs and keeps their report, named after the commit they ran on.
 #
-#   sh scripts/soak.sh [kills] [push] [answer]
+#   sh scripts/soak.sh [kills] [faults] [push] [answer]
 set -eu
 
 commit=$(git rev-parse --short HEAD)

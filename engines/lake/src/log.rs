@@ -213,6 +213,11 @@ impl Log {
         let table = self.load(None).await?;
         let version = table.snapshot()?.version();
         create_checkpoint(&table, None).await?;
+        // It is also called done when a store refused to write it.
+        if self.checkpoint_version().await?.is_none_or(|there| there < version) {
+            let source = format!("the checkpoint of version {version} is not there").into();
+            return Err(object_store::Error::Generic { store: "lake", source }.into());
+        }
         let removed = cleanup_metadata(&table, None).await?;
         tracing::debug!(dataset = %self.dataset, version, removed, "checkpoint written");
         Ok(version)

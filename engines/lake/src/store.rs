@@ -1,13 +1,13 @@
 //! From a storage URL to an object store that holds what it promises.
 //!
-//! [`remote`] builds the clients of S3, Azure and Google, [`upload`] leaves no upload half done, and
+//! [`remote`] builds the clients of S3, Azure and Google, [`writes`] leaves no upload half done, and
 //! [`probe`] refuses a store that would lose commits. Here: which of them a URL means, and the marker that
 //! says which lake it holds.
 
 mod options;
 mod probe;
 mod remote;
-mod upload;
+mod writes;
 
 use std::sync::Arc;
 
@@ -87,7 +87,7 @@ fn refused(url: &Url, error: LakeError) -> LakeError {
             format!("the store refuses these credentials, or they lack a right: {said}")
         }
         object_store::Error::NotFound { .. } => format!("the bucket or container does not exist: {said}"),
-        _ => format!("the store does not answer as it should: {said}"),
+        _ => format!("the store does not answer as it should: {}", remote::in_full(&error)),
     };
     bad(url, &why)
 }

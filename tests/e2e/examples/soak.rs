@@ -1,7 +1,8 @@
-//! The long proofs, each printed as a line of a report: `soak [kills] [push] [answer]`, all of them when
+//! The long proofs, each printed as a line of a report: `soak [kills] [faults] [push] [answer]`, all of them when
 //! none is named. `make soak` runs it and keeps the report in `docs/soak/`.
 //!
 //! - kills: 50 times kill -9 under pushes; every acknowledged row exactly once
+//! - faults: every fault of an object store 50 times; no row lost, doubled or changed
 //! - push: 2 GiB of NDJSON in one push; the peak stays under idle + 256 MiB
 //! - answer: 5 GB of rows to a reader of 1 MiB/s; the peak stays under idle + 256 MiB
 
@@ -11,11 +12,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::StreamExt;
 use lakegate_e2e::process::{MIB, peak_memory, reset_peak};
-use lakegate_e2e::{Answer, Client, Gateway, Options, Result, client, crash};
+use lakegate_e2e::{Answer, Client, Gateway, Options, Result, client, crash, faults};
 use reqwest::Method;
 use serde_json::json;
 
 const KILLS: u32 = 50;
+const FAULTS: u32 = 50;
 const PUSH_BYTES: u64 = 2 << 30;
 const ANSWER_BYTES: u64 = 5_000_000_000;
 const READER_BYTES_PER_SECOND: f64 = 1_048_576.0;
@@ -30,6 +32,9 @@ async fn main() -> Result {
     let asked = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
     if asked("kills") {
         kills().await?;
+    }
+    if asked("faults") {
+        deal_faults().await?;
     }
     if asked("push") {
         push().await?;
@@ -65,6 +70,19 @@ async fn kills() -> Result {
         return Err("fewer than 5 kills met a push between file and commit, or between commit and answer".into());
     }
     Ok(())
+}
+
+async fn deal_faults() -> Result {
+    let started = Instant::now();
+    let dealt = faults::rounds(FAULTS).await?;
+    let least = dealt.values().min().copied().unwrap_or(0);
+    let sum: u32 = dealt.values().sum();
+    report(&format!(
+        "faults: {} kinds of fault, each dealt at least {least} times, {sum} in all; 0 rows lost, 0 doubled, 0 wrong for \
+         queries, deltalake and duckdb; {} s",
+        dealt.len(),
+        started.elapsed().as_secs()
+    ))
 }
 
 /// A gateway that lets one request take hours, and a client that waits as long.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::{Options, Result, environment};
+use crate::{Gateway, Options, Result, environment};
 
 /// How long a start may take; an interpreter on a busy machine needs seconds.
 const START: Duration = Duration::from_secs(60);
@@ -94,6 +94,18 @@ impl Bucket {
             .setting("storage.allow_http", "true")
             .variable("AWS_ACCESS_KEY_ID", "AKIATEST")
             .variable("AWS_SECRET_ACCESS_KEY", "not-so-secret")
+    }
+
+    /// Starts two gateways on this bucket that share a catalog, both spoken to at `endpoint`.
+    pub async fn two_gateways(&self, endpoint: &str, options: [Options; 2]) -> Result<[Gateway; 2]> {
+        let [first, second] = options.map(|options| self.through(endpoint, options));
+        let database = format!("sqlite:{}", first.folder().join("shared.db").display());
+        let first = first.setting("catalog.database_url", &database).start().await?;
+        // The second finds an instance that has its owner.
+        std::fs::create_dir_all(second.data_dir())?;
+        std::fs::copy(first.options().data_dir().join("owner-token"), second.data_dir().join("owner-token"))?;
+        let second = second.setting("catalog.database_url", &database).start().await?;
+        Ok([first, second])
     }
 
     /// What other clients need to read it, as JSON for `deltalake`.

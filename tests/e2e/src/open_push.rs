@@ -58,6 +58,15 @@ impl OpenPush {
         Ok(self.pieces.send(Ok(format!("{{\"id\":{id},\"name\":\"{text}\"}}\n").into())).await?)
     }
 
+    /// Closes the connection in the middle of the body.
+    pub async fn break_off(mut self) -> Result {
+        self.pieces.send(Err(std::io::Error::other("broken off"))).await?;
+        match self.answer.await? {
+            Ok(answer) => Err(format!("a push that was broken off was answered: {}", answer.start()).into()),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Ends the body and waits for the answer.
     pub async fn finish(self) -> Result<Answer> {
         drop(self.pieces);

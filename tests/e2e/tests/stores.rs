@@ -102,14 +102,7 @@ async fn every_acknowledged_row_survives_kill_9_on_s3_exactly_once() -> Result {
 async fn two_gateways_push_into_one_bucket_and_lose_nothing() -> Result {
     let moto = Moto::start().await?;
     let bucket = moto.bucket("lake").await?;
-    let catalog = Options::serve()?;
-    let database = format!("sqlite:{}", catalog.folder().join("shared.db").display());
-    let shared = |options: Options| options.setting("catalog.database_url", &database);
-    let first = shared(bucket.options()?).start().await?;
-    let second = shared(bucket.options()?);
-    std::fs::create_dir_all(second.data_dir())?;
-    std::fs::copy(first.options().data_dir().join("owner-token"), second.data_dir().join("owner-token"))?;
-    let second = second.start().await?;
+    let [first, second] = bucket.two_gateways(moto.url(), [Options::serve()?, Options::serve()?]).await?;
     first.client().create(DATASET, COLUMNS).await?.expect(201)?;
     let mut pushes = JoinSet::new();
     for (at, gateway) in [&first, &second].into_iter().enumerate() {
@@ -144,7 +137,7 @@ async fn a_push_that_ends_half_way_leaves_no_upload() -> Result {
         assert!(id < 2_000, "no upload began");
         push.noise(id).await?;
     }
-    drop(push);
+    push.break_off().await?;
     for _ in 0..600 {
         if bucket.uploads().await?.is_empty() {
             assert_eq!(client.count(DATASET).await?, 0);

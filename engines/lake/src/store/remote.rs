@@ -15,7 +15,7 @@ use url::Url;
 
 use super::bad;
 use super::options::StoreOptions;
-use super::upload::TidyUploads;
+use super::writes::TidyWrites;
 use crate::error::Result;
 
 /// Opens `scheme://bucket/prefix`. Makes no request.
@@ -34,7 +34,7 @@ pub(super) fn open(url: &Url, options: &StoreOptions) -> Result<Arc<dyn ObjectSt
         _ => google(bucket, options).map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
     };
     let store = built.map_err(|e| bad(url, &root_cause(&e)))?;
-    let store = TidyUploads::new(store);
+    let store = TidyWrites::new(store);
     Ok(if prefix.as_ref().is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix)) })
 }
 
@@ -93,7 +93,7 @@ fn check_endpoint(url: &Url, endpoint: Option<&str>, options: &StoreOptions) -> 
     let Some(endpoint) = endpoint else {
         return Ok(());
     };
-    let parsed = Url::parse(endpoint).ok().filter(url::Url::has_host);
+    let parsed = Url::parse(endpoint).ok().filter(Url::has_host);
     match parsed.as_ref().map(Url::scheme) {
         Some("https") => Ok(()),
         Some("http") if options.allow_http => Ok(()),
@@ -128,6 +128,16 @@ pub(super) fn root_cause(error: &object_store::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    let text = cause.to_string();
+    shortened(&cause.to_string())
+}
+
+/// The whole of an error, with the request that met it: it may have been one for credentials, and not to the store.
+/// `object_store` leaves out URLs that hold a signature.
+pub(super) fn in_full(error: &object_store::Error) -> String {
+    let (whole, cause) = (shortened(&error.to_string()), root_cause(error));
+    if whole.contains(&cause) { whole } else { format!("{whole}: {cause}") }
+}
+
+fn shortened(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(400).collect()
 }

@@ -87,3 +87,21 @@ for id, url in asked["tables"].items():
         found["duckdb"][id] = [list(row) for row in rows]
 print(json.dumps(found))
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_doubled_and_wrong_rows_are_seen() {
+        let keys = BTreeSet::from(["a".to_owned()]);
+        let table = Table { name: "t".to_owned(), id: "i".to_owned(), keys, faults: Vec::new() };
+        let row = |push: &str, row| (push.to_owned(), Some(row));
+        let right = vec![row("a", 0), row("a", 2), row("a", 1)];
+        assert!(table.judge("x", right.clone()).is_ok());
+        for (change, added) in [(0, None), (3, Some(row("a", 1))), (2, Some(row("b", 1))), (2, Some(row("a", 7)))] {
+            let found = right.iter().take(change).cloned().chain(added).collect();
+            assert!(table.judge("x", found).is_err());
+        }
+    }
+}

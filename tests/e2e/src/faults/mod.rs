@@ -1,8 +1,8 @@
 //! An object store that fails in every way, and the proof that no row is lost, doubled or changed by it.
 //!
 //! A [`Proxy`] stands in front of an emulator and deals faults: each [`Kind`] × [`Operation`] that makes sense, on a
-//! dataset of its own. Clients push with idempotency keys and send again what was not acknowledged. Then everything
-//! that was acknowledged must be there exactly once: for a query, for a gateway that starts anew, and for two other
+//! dataset of its own. Clients push through one gateway, with idempotency keys, send again what was not
+//! acknowledged, and ask another gateway, which has to find everything in the store. Then everything that was acknowledged must be there exactly once: for a query, for a gateway that starts anew, and for two other
 //! readers. What was dealt is counted, so that a fault that never happened fails the run.
 
 mod case;
@@ -10,7 +10,6 @@ mod law;
 mod proxy;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -116,14 +115,14 @@ pub type Fault = (Kind, Operation);
 pub type Dealt = BTreeMap<Fault, u32>;
 
 /// Cases that run side by side.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 12;
 
 /// Deals every fault `rounds` times; an error when one of them was not dealt, or a row is lost, doubled or wrong.
 pub async fn rounds(rounds: u32) -> Result<Dealt> {
     let moto = Moto::start().await?;
     let bucket = moto.bucket("lake").await?;
     let proxy = Proxy::start(moto.url()).await?;
-    let mut options = bucket.through(proxy.url(), impatient(Options::serve()?));
+    let mut options = [impatient(Options::serve()?), impatient(Options::serve()?)];
     for round in 0..rounds {
         options = one_round(options, round, &bucket, &proxy).await?;
     }
@@ -151,23 +150,21 @@ fn faults() -> impl Iterator<Item = Fault> {
     pairs.filter(|(kind, operation)| kind.happens_to(*operation))
 }
 
-/// Each fault once, on a dataset of its own; answers how to start the gateway again.
-async fn one_round(options: Options, round: u32, bucket: &Bucket, proxy: &Proxy) -> Result<Options> {
-    let gateway = Arc::new(options.start().await?);
-    let cases =
-        case::all(round).map(|case| {
-            let (gateway, bucket, proxy) = (Arc::clone(&gateway), bucket.clone(), proxy.clone());
-            async move {
-                case.run(gateway.client(), &bucket, &proxy).await.map_err(|error| format!("{case:?}: {error}").into())
-            }
-        });
+/// Each fault once, on a dataset of its own; answers how to start the gateways again.
+async fn one_round(options: [Options; 2], round: u32, bucket: &Bucket, proxy: &Proxy) -> Result<[Options; 2]> {
+    let gateways = bucket.two_gateways(proxy.url(), options).await?;
+    let [writer, reader] = gateways.each_ref().map(Gateway::client);
+    let cases = case::all(round).map(|case| async move {
+        let named = |error| format!("{case:?}: {error}").into();
+        case.run(writer, reader, bucket, proxy).await.map_err(named)
+    });
     let tables: Result<Vec<law::Table>> = futures::stream::iter(cases).buffer_unordered(AT_ONCE).try_collect().await;
     let tables = tables?;
-    law::for_queries(gateway.client(), &tables).await?;
     law::for_other_readers(bucket, &tables).await?;
-    let gateway = Arc::try_unwrap(gateway).map_err(|_| "a case still runs")?;
     // Nothing that a process remembers may be what holds the law.
-    let gateway: Gateway = gateway.stop().await?.0.start().await?;
-    law::for_queries(gateway.client(), &tables).await?;
-    case::remove(gateway, &tables, bucket, proxy).await
+    let [writer, reader] = gateways;
+    let reader = reader.stop().await?.0;
+    let writer = writer.stop().await?.0.start().await?;
+    law::for_queries(writer.client(), &tables).await?;
+    Ok([case::remove(writer, &tables, bucket, proxy).await?, reader])
 }

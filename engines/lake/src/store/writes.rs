@@ -1,11 +1,14 @@
-//! Uploads of large objects that are either there whole or leave nothing behind.
+//! Writes to a remote store that mean what they say: uploads are there whole or leave nothing behind, and a write
+//! without a condition is never answered with "it exists".
 //!
 //! A store keeps the parts of an upload until someone completes or aborts it, and charges for them. A push that is
-//! refused, or whose client goes away, just drops its upload: here that is an abort.
+//! refused, or whose client goes away, just drops its upload: here that is an abort. S3 answers 409 to writers that
+//! meet, which `object_store` reports as `AlreadyExists`, and a Delta log takes for its checkpoint being there.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,31 +16,46 @@ use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
-/// A store whose uploads are aborted when they are dropped. Everything else is the inner store's.
+/// Waits after each time that a store refused to overwrite an object.
+const REFUSAL_PAUSES: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
+
+/// A store whose uploads are aborted when they are dropped, and whose overwrites are tried again when another
+/// writer was in the way. Everything else is the inner store's.
 #[derive(Debug)]
-pub(super) struct TidyUploads {
+pub(super) struct TidyWrites {
     inner: Arc<dyn ObjectStore>,
 }
 
-impl TidyUploads {
+impl TidyWrites {
     pub(super) fn new(inner: Arc<dyn ObjectStore>) -> Self {
         Self { inner }
     }
 }
 
-impl fmt::Display for TidyUploads {
+impl fmt::Display for TidyWrites {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
     }
 }
 
 #[async_trait]
-impl ObjectStore for TidyUploads {
+impl ObjectStore for TidyWrites {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        self.inner.put_opts(location, payload, opts).await
+        if opts.mode != PutMode::Overwrite {
+            return self.inner.put_opts(location, payload, opts).await;
+        }
+        for pause in REFUSAL_PAUSES {
+            match self.inner.put_opts(location, payload.clone(), opts.clone()).await {
+                Err(object_store::Error::AlreadyExists { .. }) => tokio::time::sleep(pause).await,
+                answer => return answer,
+            }
+        }
+        let source = format!("other writers were in the way of {location}").into();
+        Err(object_store::Error::Generic { store: "TidyWrites", source })
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -87,7 +105,7 @@ struct TidyUpload {
 impl TidyUpload {
     fn ended(&self) -> object_store::Error {
         let source = format!("the upload of {} has ended", self.location).into();
-        object_store::Error::Generic { store: "TidyUploads", source }
+        object_store::Error::Generic { store: "TidyWrites", source }
     }
 }
 
