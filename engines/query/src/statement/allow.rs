@@ -242,6 +242,9 @@ pub(super) fn dataset(name: &ObjectName) -> Result<DatasetName> {
 /// Splits `t@v12` and `t$versions`.
 fn part_of(table: &str) -> Result<(&str, Part)> {
     if let Some((dataset, moment)) = table.split_once('@') {
+        if dataset.contains('$') {
+            return Err(QueryError::AsOf(format!("`{}` is the same at any version", clip(dataset))));
+        }
         return Ok((dataset, Part::Rows(Some(Moment::parse(moment)?))));
     }
     match table.split_once('$') {
