@@ -217,10 +217,8 @@ impl Allow {
 fn relation(name: &ObjectName) -> Result<Relation> {
     let parts = idents(name).ok_or_else(|| dataset_name(name))?;
     let parts: Vec<String> = parts.iter().map(|part| folded(part)).collect();
-    let (namespace, table) = match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["lake", namespace, table] | [namespace, table] => (namespace, table),
-        _ => return Err(dataset_name(name)),
-    };
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let (["lake", namespace, table] | [namespace, table]) = parts[..] else { return Err(dataset_name(name)) };
     let (dataset, part) = part_of(table)?;
     let not_found = || QueryError::DatasetNotFound { name: clip(&format!("{namespace}.{dataset}")) };
     if namespace == "information_schema" {

@@ -56,7 +56,7 @@ impl Statement {
         let mut tokens = tokenize(sql)?;
         bounds::check(&tokens)?;
         params::number_question_marks(&mut tokens)?;
-        let (tokens, versions) = travel::rewrite(tokens)?;
+        let (tokens, versions) = travel::rewrite(&tokens)?;
         let parsed = parse_one(tokens)?;
         let (mut query, explain, shown) = match show::query(&parsed)? {
             Some(show::Shown { sql, relation }) => {
