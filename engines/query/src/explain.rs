@@ -21,7 +21,7 @@ pub(crate) fn schema() -> SchemaRef {
 pub(crate) fn plan(logical: &LogicalPlan, physical: &dyn ExecutionPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let mut text = String::new();
     write_node(&mut text, physical, 0, false)?;
-    let batch = rows(["logical_plan", "physical_plan"], [logical.display_indent().to_string(), text])?;
+    let batch = rows(["logical_plan", "physical_plan"], &[logical.display_indent().to_string(), text])?;
     Ok(MemorySourceConfig::try_new_exec(&[vec![batch]], schema(), None)?)
 }
 
@@ -29,10 +29,10 @@ pub(crate) fn plan(logical: &LogicalPlan, physical: &dyn ExecutionPlan) -> Resul
 pub(crate) fn analyzed(logical: &str, physical: &dyn ExecutionPlan) -> Result<RecordBatch> {
     let mut text = String::new();
     write_node(&mut text, physical, 0, true)?;
-    rows(["logical_plan", "plan_with_metrics"], [logical.to_owned(), text])
+    rows(["logical_plan", "plan_with_metrics"], &[logical.to_owned(), text])
 }
 
-fn rows(types: [&str; 2], plans: [String; 2]) -> Result<RecordBatch> {
+fn rows(types: [&str; 2], plans: &[String; 2]) -> Result<RecordBatch> {
     let columns: Vec<ArrayRef> =
         vec![Arc::new(StringArray::from(types.to_vec())), Arc::new(StringArray::from(plans.to_vec()))];
     Ok(RecordBatch::try_new(schema(), columns)?)

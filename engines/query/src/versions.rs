@@ -64,7 +64,7 @@ impl PartitionStream for Versions {
             let Some((table, before)) = state else { return Ok(None) };
             let found = table.history(BATCH, before).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
             let Some(last) = found.last() else { return Ok(None) };
-            let next = (last.version > 0).then(|| (table, Some(last.version)));
+            let next = (last.version > 0).then_some((table, Some(last.version)));
             Ok(Some((batch(&found)?, next)))
         });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))

@@ -19,6 +19,10 @@ const CLASSES: &[(&str, &str)] = &[
     ("value_bombs", SQL),
     ("cross_joins", SQL),
     ("casts", SQL),
+    ("versions", SQL),
+    ("dropped_words", SQL),
+    ("shows", SQL),
+    ("parameters", SQL),
     ("truncated", BODIES),
     ("wrong_type_late", BODIES),
     ("invalid_utf8", BODIES),
@@ -42,6 +46,14 @@ fn every_class_has_six_cases_that_differ_in_more_than_literals() -> Result {
             assert!(listed.contains(class), "{class} of {file} is run by no test");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn the_statements_are_many() -> Result {
+    let corpus = Corpus::read(SQL)?;
+    let distinct: usize = corpus.classes().into_iter().map(|class| corpus.distinct(class)).sum();
+    assert!(distinct >= 120, "{distinct}");
     Ok(())
 }
 
@@ -69,5 +81,6 @@ macro_rules! classes {
 
 classes! {
     host_access url_access statements nesting many_terms in_lists nested_calls recursive_cte value_bombs cross_joins casts
+    versions dropped_words shows parameters
     truncated wrong_type_late invalid_utf8 byte_order_mark columns number_range gzip_bomb empty content_type
 }

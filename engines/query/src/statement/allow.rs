@@ -6,52 +6,17 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
-use super::travel::{self, Places};
-use crate::moment::Moment;
-
-use lakegate_catalog::DatasetName;
 use sqlparser::ast::{
-    Cte, Distinct, Expr, Function, FunctionArguments, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator,
-    LimitClause, ObjectName, ObjectNamePart, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectFlavor,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, TableAlias, TableFactor, TableWithJoins, Visit,
-    Visitor, WildcardAdditionalOptions, WindowType,
+    Cte, Distinct, Expr, Function, FunctionArguments, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause,
+    ObjectName, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectFlavor, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, TableAlias, TableFactor, TableWithJoins, Visit, Visitor,
+    WildcardAdditionalOptions, WindowType,
 };
 
 use crate::error::{QueryError, Result};
 use crate::functions;
-use crate::information_schema::View;
-
-/// A relation outside of the statement.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Relation {
-    /// The rows of a dataset, or what is known of its versions.
-    Dataset {
-        /// The dataset.
-        name: DatasetName,
-        /// The table's name in the statement, such as `flights@v12`.
-        table: String,
-        /// What of it.
-        part: Part,
-    },
-    /// A view of `information_schema`.
-    InformationSchema(View),
-}
-
-/// What of a dataset a statement names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
-    /// Its rows, at a version if the statement names one.
-    Rows(Option<Moment>),
-    /// `$versions`.
-    Versions,
-}
-
-impl Relation {
-    /// The rows of a dataset whose version the statement does not name.
-    pub(super) fn newest(name: DatasetName) -> Self {
-        Self::Dataset { table: name.dataset().to_owned(), name, part: Part::Rows(None) }
-    }
-}
+use crate::statement::names::{Relation, clip, dataset_name, folded, idents, relation};
+use crate::statement::travel::{self, Places};
 
 /// Table functions that make rows; each is bounded by the batch, the pool and the deadline.
 const TABLE_FUNCTIONS: &[&str] = &["generate_series", "range"];
@@ -70,11 +35,6 @@ pub(super) fn check(query: &Query, versions: &Places) -> Result<Vec<Relation>> {
     }
     travel::check(versions, &visitor.places)?;
     Ok(visitor.relations.into_iter().collect())
-}
-
-/// An unquoted identifier folds to lower case.
-pub(super) fn folded(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
 #[derive(Default)]
@@ -213,59 +173,9 @@ impl Allow {
     }
 }
 
-/// The relation that a name of two parts stands for, or of three with the catalog.
-fn relation(name: &ObjectName) -> Result<Relation> {
-    let parts = idents(name).ok_or_else(|| dataset_name(name))?;
-    let parts: Vec<String> = parts.iter().map(|part| folded(part)).collect();
-    let (namespace, table) = match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["lake", namespace, table] | [namespace, table] => (namespace, table),
-        _ => return Err(dataset_name(name)),
-    };
-    let (dataset, part) = part_of(table)?;
-    let not_found = || QueryError::DatasetNotFound { name: clip(&format!("{namespace}.{dataset}")) };
-    if namespace == "information_schema" {
-        refuse("an older version of information_schema", part != Part::Rows(None))?;
-        return View::named(dataset).map(Relation::InformationSchema).ok_or_else(not_found);
-    }
-    let name = DatasetName::new(namespace, dataset).map_err(|_| not_found())?;
-    Ok(Relation::Dataset { name, table: table.to_owned(), part })
-}
-
-/// The dataset that a name without version or `$` stands for.
-pub(super) fn dataset(name: &ObjectName) -> Result<DatasetName> {
-    match relation(name)? {
-        Relation::Dataset { name, part: Part::Rows(None), .. } => Ok(name),
-        _ => Err(QueryError::NotSupported("SHOW and DESCRIBE of anything else than a dataset as it is now".to_owned())),
-    }
-}
-
-/// Splits `t@v12` and `t$versions`.
-fn part_of(table: &str) -> Result<(&str, Part)> {
-    if let Some((dataset, moment)) = table.split_once('@') {
-        return Ok((dataset, Part::Rows(Some(Moment::parse(moment)?))));
-    }
-    match table.split_once('$') {
-        None => Ok((table, Part::Rows(None))),
-        Some((dataset, "versions")) => Ok((dataset, Part::Versions)),
-        Some((_, other)) => Err(QueryError::NotSupported(format!("`${}`; there is `$versions`", clip(other)))),
-    }
-}
-
 /// Refuses with the construct's name.
 pub(super) fn refuse(what: &str, present: bool) -> Result<()> {
     if present { Err(QueryError::NotSupported(what.to_owned())) } else { Ok(()) }
-}
-
-fn clip(text: &str) -> String {
-    text.chars().take(150).collect()
-}
-
-fn dataset_name(name: &ObjectName) -> QueryError {
-    QueryError::DatasetName { name: clip(&name.to_string()) }
-}
-
-fn idents(name: &ObjectName) -> Option<Vec<&Ident>> {
-    name.0.iter().map(|part| if let ObjectNamePart::Identifier(ident) = part { Some(ident) } else { None }).collect()
 }
 
 fn table_function(name: &ObjectName) -> Result<()> {

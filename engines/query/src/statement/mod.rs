@@ -6,6 +6,7 @@
 
 mod allow;
 mod bounds;
+mod names;
 mod outputs;
 mod params;
 mod show;
@@ -20,7 +21,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
 
 use crate::error::{Position, QueryError, Result};
-pub(crate) use allow::{Part, Relation};
+pub(crate) use names::{Part, Relation};
 pub use params::Params;
 
 /// How deep the parser may go. The bounds on tokens refuse a statement long before.
@@ -56,7 +57,7 @@ impl Statement {
         let mut tokens = tokenize(sql)?;
         bounds::check(&tokens)?;
         params::number_question_marks(&mut tokens)?;
-        let (tokens, versions) = travel::rewrite(tokens)?;
+        let (tokens, versions) = travel::rewrite(&tokens)?;
         let parsed = parse_one(tokens)?;
         let (mut query, explain, shown) = match show::query(&parsed)? {
             Some(show::Shown { sql, relation }) => {

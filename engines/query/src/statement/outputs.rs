@@ -7,7 +7,7 @@ use sqlparser::ast::{
     Expr, Ident, ObjectNamePart, Query, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut as _, VisitorMut,
 };
 
-use super::allow::folded;
+use super::names::folded;
 
 /// Gives the second of two equal output names of the outermost SELECT the suffix `_2`, and so on.
 pub(super) fn name_apart(query: &mut Query) {

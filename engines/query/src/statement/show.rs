@@ -6,7 +6,8 @@ use sqlparser::ast::{
     Statement as Ast,
 };
 
-use super::allow::{Relation, dataset, refuse};
+use super::allow::refuse;
+use super::names::{Relation, dataset};
 use crate::error::{QueryError, Result};
 
 /// A query in place of a statement that shows something.

@@ -14,9 +14,9 @@ use crate::error::{QueryError, Result};
 pub(super) type Places = BTreeSet<Location>;
 
 /// Rewrites the tokens.
-pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Places)> {
+pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Result<(Vec<TokenWithSpan>, Places)> {
     let mut rewriting = Rewriting { done: Vec::with_capacity(tokens.len()), places: Places::new() };
-    let mut rest = tokens.as_slice();
+    let mut rest = tokens;
     while let Some((token, after)) = rest.split_first() {
         rest = match clause(rest)? {
             Some((moment, after)) => {
@@ -58,7 +58,7 @@ impl Rewriting {
         let word = word.to_lowercase();
         let (name, moment) = word.split_once('@').unwrap_or((&word, ""));
         if !name.is_empty() {
-            self.done.push(TokenWithSpan { token: quoted(name.to_owned()), span: token.span });
+            self.done.push(TokenWithSpan { token: quoted(name), span: token.span });
         } else if !self.done.last().is_some_and(|last| matches!(last.token, Token::Word(_))) {
             return Err(misplaced());
         }
@@ -88,8 +88,8 @@ impl Rewriting {
     }
 }
 
-fn quoted(name: String) -> Token {
-    Token::make_word(&name, Some('"'))
+fn quoted(name: &str) -> Token {
+    Token::make_word(name, Some('"'))
 }
 
 fn unquoted(token: &TokenWithSpan) -> Option<&str> {

@@ -16,7 +16,7 @@ use sqlparser::ast::{
     TableWithJoins, Visit, Visitor,
 };
 
-use super::allow::folded;
+use super::names::folded;
 use crate::error::{QueryError, Result};
 
 /// Relations of the whole statement, each CTE counted in every place that names it.

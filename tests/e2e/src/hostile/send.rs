@@ -22,6 +22,9 @@ pub enum Sent {
         /// Its parameters, as the API takes them.
         #[serde(default)]
         params: Option<Value>,
+        /// Which versions it reads, as the API takes it.
+        #[serde(default)]
+        as_of: Option<Value>,
         /// Its deadline, as the API takes it.
         #[serde(default)]
         timeout: Option<String>,
@@ -171,10 +174,13 @@ impl Sent {
     /// The request, as the client's caller.
     pub fn request(&self, client: &Client) -> Result<RequestBuilder> {
         match self {
-            Self::Sql { sql, params, timeout } => {
+            Self::Sql { sql, params, as_of, timeout } => {
                 let mut body = json!({ "sql": String::from_utf8(sql.bytes()?)? });
                 if let Some(params) = params {
                     body["params"] = params.clone();
+                }
+                if let Some(as_of) = as_of {
+                    body["as_of"] = as_of.clone();
                 }
                 if let Some(timeout) = timeout {
                     body["timeout"] = json!(timeout);

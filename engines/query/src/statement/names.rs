@@ -1,0 +1,97 @@
+//! Names in the statement: which relation each stands for.
+
+use lakegate_catalog::DatasetName;
+use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+
+use super::allow::refuse;
+use crate::error::{QueryError, Result};
+use crate::information_schema::View;
+use crate::moment::Moment;
+
+/// A relation outside of the statement.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Relation {
+    /// The rows of a dataset, or what is known of its versions.
+    Dataset {
+        /// The dataset.
+        name: DatasetName,
+        /// The table's name in the statement, such as `flights@v12`.
+        table: String,
+        /// What of it.
+        part: Part,
+    },
+    /// A view of `information_schema`.
+    InformationSchema(View),
+}
+
+/// What of a dataset a statement names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// Its rows, at a version if the statement names one.
+    Rows(Option<Moment>),
+    /// `$versions`.
+    Versions,
+}
+
+impl Relation {
+    /// The rows of a dataset whose version the statement does not name.
+    pub(super) fn newest(name: DatasetName) -> Self {
+        Self::Dataset { table: name.dataset().to_owned(), name, part: Part::Rows(None) }
+    }
+}
+
+/// An unquoted identifier folds to lower case.
+pub(super) fn folded(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// The relation that a name of two parts stands for, or of three with the catalog.
+pub(super) fn relation(name: &ObjectName) -> Result<Relation> {
+    let parts = idents(name).ok_or_else(|| dataset_name(name))?;
+    let parts: Vec<String> = parts.iter().map(|part| folded(part)).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let (["lake", namespace, table] | [namespace, table]) = parts[..] else { return Err(dataset_name(name)) };
+    let (dataset, part) = part_of(table)?;
+    let not_found = || QueryError::DatasetNotFound { name: clip(&format!("{namespace}.{dataset}")) };
+    if namespace == "information_schema" {
+        refuse("an older version of information_schema", part != Part::Rows(None))?;
+        return View::named(dataset).map(Relation::InformationSchema).ok_or_else(not_found);
+    }
+    let name = DatasetName::new(namespace, dataset).map_err(|_| not_found())?;
+    Ok(Relation::Dataset { name, table: table.to_owned(), part })
+}
+
+/// The dataset that a name without version or `$` stands for.
+pub(super) fn dataset(name: &ObjectName) -> Result<DatasetName> {
+    match relation(name)? {
+        Relation::Dataset { name, part: Part::Rows(None), .. } => Ok(name),
+        _ => Err(QueryError::NotSupported("SHOW and DESCRIBE of anything else than a dataset as it is now".to_owned())),
+    }
+}
+
+/// Splits `t@v12` and `t$versions`.
+fn part_of(table: &str) -> Result<(&str, Part)> {
+    if let Some((dataset, moment)) = table.split_once('@') {
+        if dataset.contains('$') {
+            return Err(QueryError::AsOf(format!("`{}` is the same at any version", clip(dataset))));
+        }
+        return Ok((dataset, Part::Rows(Some(Moment::parse(moment)?))));
+    }
+    match table.split_once('$') {
+        None => Ok((table, Part::Rows(None))),
+        Some((dataset, "versions")) => Ok((dataset, Part::Versions)),
+        Some((_, other)) => Err(QueryError::NotSupported(format!("`${}`; there is `$versions`", clip(other)))),
+    }
+}
+
+pub(super) fn clip(text: &str) -> String {
+    text.chars().take(150).collect()
+}
+
+pub(super) fn dataset_name(name: &ObjectName) -> QueryError {
+    QueryError::DatasetName { name: clip(&name.to_string()) }
+}
+
+pub(super) fn idents(name: &ObjectName) -> Option<Vec<&Ident>> {
+    name.0.iter().map(|part| if let ObjectNamePart::Identifier(ident) = part { Some(ident) } else { None }).collect()
+}
