@@ -5,6 +5,8 @@ mod auth;
 #[cfg(test)]
 mod cache;
 #[cfg(test)]
+mod change;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod datasets;
@@ -12,6 +14,8 @@ mod datasets;
 mod demo;
 #[cfg(test)]
 mod durability;
+#[cfg(test)]
+mod edge;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

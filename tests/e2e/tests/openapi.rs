@@ -52,6 +52,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/datasets"),
     ("post", "/v1/datasets"),
     ("get", "/v1/datasets/{namespace}/{name}"),
+    ("patch", "/v1/datasets/{namespace}/{name}"),
     ("delete", "/v1/datasets/{namespace}/{name}"),
     ("post", "/v1/datasets/{namespace}/{name}/ingest"),
     ("get", "/v1/receipts/{receipt}"),
