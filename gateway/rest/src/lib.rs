@@ -12,6 +12,7 @@ mod app;
 mod caller;
 mod dataset_change;
 mod datasets;
+mod docs;
 mod edge;
 mod extract;
 mod grants;
@@ -29,8 +30,10 @@ mod queries;
 mod query;
 mod receipts;
 mod tag;
+mod rows;
 mod tokens;
 mod turns;
+mod versions;
 mod whoami;
 
 pub use app::{App, Limits};

@@ -194,6 +194,7 @@ impl Question {
             as_of: AsOf::from_json(&self.as_of)?,
             limit: limit.or((format == Format::Json).then_some(app.limits.default_rows)),
             sql: self.sql,
+            in_order: false,
         })
     }
 }
@@ -225,7 +226,7 @@ fn duration(text: &str) -> Result<Duration> {
 }
 
 /// The first format of `Accept` that is done here; a name given in the request beats it.
-fn answer_format(named: Option<&str>, headers: &HeaderMap) -> Result<Format> {
+pub(crate) fn answer_format(named: Option<&str>, headers: &HeaderMap) -> Result<Format> {
     let none = || {
         Problem::new(
             ErrorKind::Unsupported,
