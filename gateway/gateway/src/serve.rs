@@ -167,7 +167,7 @@ async fn open_lake(settings: &Settings, catalog: &dyn Catalog) -> Result<Arc<Lak
     Lake::open(&options).await.map_err(refused)
 }
 
-fn store_options(settings: &Settings) -> StoreOptions {
+pub(crate) fn store_options(settings: &Settings) -> StoreOptions {
     let Storage { root: _, retention: _, allow_http, request_timeout, retry_timeout, s3, azure } =
         settings.storage.clone();
     StoreOptions {

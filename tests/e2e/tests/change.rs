@@ -122,7 +122,9 @@ async fn pushes_and_new_columns_at_the_same_time_lose_nothing() -> Result {
     }
     assert_eq!(client.count("lab.readings").await?, 30);
     let shown = client.get(&dataset_path("lab.readings")).await?.json()?;
-    assert_eq!((&shown["version"], shown["schema"].as_array().map(Vec::len)), (&json!(38), Some(9)));
+    // Compaction may have made versions of its own.
+    assert!(shown["version"].as_u64() >= Some(38), "{}", shown["version"]);
+    assert_eq!(shown["schema"].as_array().map(Vec::len), Some(9));
     Ok(())
 }
 
