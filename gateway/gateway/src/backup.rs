@@ -22,7 +22,7 @@ const MAX_STARTS: usize = 5;
 /// `lakegate backup FOLDER`.
 pub(crate) fn command(cli: &Cli, args: &BackupArgs) -> Result<()> {
     let settings = settings::load(cli)?;
-    logging::start(&settings.log)?;
+    logging::start(&settings.log, None)?;
     let folder = std::path::absolute(&args.folder).map_err(|e| unusable(&args.folder, &e))?;
     serve::runtime()?.block_on(backup(&settings, &folder))
 }

@@ -17,6 +17,7 @@ mod settings;
 mod sql;
 mod stall;
 mod sweep;
+mod telemetry;
 mod token;
 
 use std::process::ExitCode;

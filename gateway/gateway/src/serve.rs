@@ -18,17 +18,26 @@ use crate::cli::Cli;
 use crate::data_folder::DataFolder;
 use crate::failure::{Failure, Result, say};
 use crate::server::{self, Connections};
+use crate::telemetry::Telemetry;
 use crate::{logging, settings, sweep};
 
 /// `lakegate serve`.
 pub(crate) fn command(cli: &Cli) -> Result<()> {
     let settings = settings::load(cli)?;
-    logging::start(&settings.log)?;
-    runtime()?.block_on(async {
+    let telemetry = Telemetry::start(&settings.otel)?;
+    logging::start(&settings.log, telemetry.as_ref())?;
+    let ended = runtime()?.block_on(async {
         let gateway = Gateway::open(&settings).await?;
+        if let Some(telemetry) = &telemetry {
+            telemetry.observe(&gateway.app.metrics);
+        }
         gateway.greet();
         gateway.run().await
-    })
+    });
+    if let Some(telemetry) = telemetry {
+        telemetry.finish();
+    }
+    ended
 }
 
 /// The runtime of requests; queries have their own.
@@ -239,7 +248,7 @@ fn edge(settings: &Settings, address: SocketAddr) -> Edge {
         public_url: rest.public_url.clone(),
         cors_origins: rest.cors_origins.clone(),
         trusted: Some(Arc::new(move |peer| proxies.iter().any(|proxy| proxy.contains(peer)))),
-        adopt: None,
+        adopt: settings.otel.endpoint.is_some().then(Telemetry::adopt),
     }
 }
 

@@ -32,11 +32,13 @@ mod receipts;
 mod tag;
 mod rows;
 mod tokens;
+mod trace;
 mod turns;
 mod versions;
 mod whoami;
 
 pub use app::{App, Limits};
 pub use edge::{Adopt, Edge};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Totals};
 pub use openapi::{document, router};
+pub use trace::TRACE;

@@ -27,6 +27,10 @@ mod observe;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod push;
 #[cfg(test)]
 mod queries;
@@ -38,3 +42,5 @@ mod sql_shell;
 mod stores;
 #[cfg(test)]
 mod time_travel;
+#[cfg(test)]
+mod telemetry;
