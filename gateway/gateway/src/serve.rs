@@ -3,8 +3,9 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use lakegate_catalog::{ApiToken, Catalog};
+use lakegate_catalog::{ApiToken, CachedCatalog, Catalog};
 use lakegate_catalog_sql::{SqlCatalog, SqlOptions};
 use lakegate_config::{ByteSize, Settings, Storage};
 use lakegate_lake::{AzureOptions, Lake, LakeOptions, S3Options, StoreOptions, UpkeepOptions};
@@ -147,10 +148,15 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
+/// How old an answer of the catalog may be when no write has come between.
+const REMEMBERED: Duration = Duration::from_secs(1);
+
 async fn open_catalog(settings: &Settings) -> Result<Arc<dyn Catalog>> {
     let url = settings.database_url();
     let opened = SqlCatalog::connect(&url, &SqlOptions::default()).await;
     match opened {
+        // The file in our own data folder is written to by this process alone: answers are remembered until it does.
+        Ok(catalog) if settings.catalog.database_url.is_none() => Ok(Arc::new(CachedCatalog::new(Arc::new(catalog), REMEMBERED))),
         Ok(catalog) => Ok(Arc::new(catalog)),
         // The URL may hold a password; the key's name is enough to find it.
         Err(error) => Err(Failure::usage(format!("the catalog cannot be opened: {error}; see catalog.database_url"))),
