@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
+use crate::Catalog;
 use crate::access::Caller;
 use crate::dataset::{Dataset, DatasetChange, Datasets, NewDataset, Tombstone};
 use crate::error::Result;
@@ -18,7 +19,6 @@ use crate::name::{DatasetName, Namespace};
 use crate::page::{Listing, Page};
 use crate::principal::{Authenticated, NewPrincipal, NewToken, Principal, Principals, TokenRecord};
 use crate::token::TokenHash;
-use crate::Catalog;
 
 /// Answers of one kind that are remembered; beyond it all are forgotten.
 const MOST: usize = 10_000;

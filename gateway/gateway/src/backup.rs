@@ -30,7 +30,9 @@ pub(crate) fn command(cli: &Cli, args: &BackupArgs) -> Result<()> {
 async fn backup(settings: &Settings, folder: &Path) -> Result<()> {
     let catalog = settings.database_url();
     let catalog = catalog.strip_prefix("sqlite:").map(PathBuf::from).ok_or_else(|| {
-        Failure::usage("the catalog is on PostgreSQL: copy it with pg_dump, and the tables with the means of their store")
+        Failure::usage(
+            "the catalog is on PostgreSQL: copy it with pg_dump, and the tables with the means of their store",
+        )
     })?;
     if !catalog.is_file() || !settings.data_dir.join("VERSION").is_file() {
         let detail = format!("{} holds no instance; name its folder with --data-dir", settings.data_dir.display());
@@ -80,8 +82,12 @@ async fn make(settings: &Settings, catalog: &Path, into: &Path) -> Result<String
         let (datasets, lake) = copy_catalog(settings, catalog, into).await?;
         let root = Url::parse(&settings.storage_root()).map_err(|e| Failure::usage(format!("storage.root: {e}")))?;
         if root.scheme() != "file" {
-            return Ok(format!("copied the catalog with {} datasets, and not the tables in {}: copy those with the means of \
-                               their store,", datasets.len(), shown(&root)));
+            return Ok(format!(
+                "copied the catalog with {} datasets, and not the tables in {}: copy those with the means of \
+                               their store,",
+                datasets.len(),
+                shown(&root)
+            ));
         }
         let Some(lake) = lake else {
             return Ok("copied an instance without tables".to_owned());

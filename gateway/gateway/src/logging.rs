@@ -26,10 +26,8 @@ pub(crate) fn start(log: &Log, telemetry: Option<&Telemetry>) -> Result<()> {
     } else {
         lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
     };
-    let started = tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .with(telemetry.map(Telemetry::layer))
-        .try_init();
+    let started =
+        tracing_subscriber::registry().with(lines.with_filter(filter)).with(telemetry.map(Telemetry::layer)).try_init();
     started.map_err(|e| Failure::other(format!("logging cannot start: {e}")))
 }
 

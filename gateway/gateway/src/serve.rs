@@ -156,7 +156,9 @@ async fn open_catalog(settings: &Settings) -> Result<Arc<dyn Catalog>> {
     let opened = SqlCatalog::connect(&url, &SqlOptions::default()).await;
     match opened {
         // The file in our own data folder is written to by this process alone: answers are remembered until it does.
-        Ok(catalog) if settings.catalog.database_url.is_none() => Ok(Arc::new(CachedCatalog::new(Arc::new(catalog), REMEMBERED))),
+        Ok(catalog) if settings.catalog.database_url.is_none() => {
+            Ok(Arc::new(CachedCatalog::new(Arc::new(catalog), REMEMBERED)))
+        }
         Ok(catalog) => Ok(Arc::new(catalog)),
         // The URL may hold a password; the key's name is enough to find it.
         Err(error) => Err(Failure::usage(format!("the catalog cannot be opened: {error}; see catalog.database_url"))),

@@ -19,8 +19,8 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::{
-    dataset_change, datasets, docs, edge, grants, health, ingest, maintenance, metrics, observe, page, principals, queries, query, receipts,
-    rows, tokens, versions, whoami,
+    dataset_change, datasets, docs, edge, grants, health, ingest, maintenance, metrics, observe, page, principals,
+    queries, query, receipts, rows, tokens, versions, whoami,
 };
 
 /// Bytes of a request body other than a push.

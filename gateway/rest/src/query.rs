@@ -18,8 +18,8 @@ use crate::caller::Identified;
 use crate::extract::{Json, Query};
 use crate::metrics::Outcome;
 use crate::problem::{Problem, ProblemDocument, Result};
-use crate::trace::step;
 use crate::tag;
+use crate::trace::step;
 
 /// A question.
 #[derive(Deserialize, ToSchema)]

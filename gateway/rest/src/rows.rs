@@ -91,7 +91,11 @@ pub(crate) async fn read_rows(
     let name = &access.dataset.name;
     let columns = columns(&snapshot, asked.columns.as_deref())?;
     let request = QueryRequest {
-        sql: format!("SELECT {columns} FROM {}.{} OFFSET {offset}", quoted(name.namespace().as_str()), quoted(name.dataset())),
+        sql: format!(
+            "SELECT {columns} FROM {}.{} OFFSET {offset}",
+            quoted(name.namespace().as_str()),
+            quoted(name.dataset())
+        ),
         limit,
         as_of: AsOf::from_json(&json!({ name.to_string(): snapshot.version() }))?,
         in_order: true,

@@ -42,9 +42,14 @@ async fn new_columns_are_null_in_old_rows_and_taken_by_new_pushes() -> Result {
 
     let row = json!({ "id": 2, "Größe (m)": 1.5, "seen": "2026-01-31T10:00:00", "tags": [{ "k": "a", "v": 1 }] });
     client.push("lab.readings", format!("{row}\n")).await?.expect(200)?;
-    let rows = client.rows("SELECT id, \"Größe (m)\" AS size, seen IS NULL AS unseen FROM lab.readings ORDER BY id").await?;
-    assert_eq!(rows, [json!({ "id": 1, "size": null, "unseen": true }), json!({ "id": 2, "size": 1.5, "unseen": false })]);
-    let listed = client.rows("SELECT count(*) AS n FROM information_schema.columns WHERE table_name = 'readings'").await?;
+    let rows =
+        client.rows("SELECT id, \"Größe (m)\" AS size, seen IS NULL AS unseen FROM lab.readings ORDER BY id").await?;
+    assert_eq!(
+        rows,
+        [json!({ "id": 1, "size": null, "unseen": true }), json!({ "id": 2, "size": 1.5, "unseen": false })]
+    );
+    let listed =
+        client.rows("SELECT count(*) AS n FROM information_schema.columns WHERE table_name = 'readings'").await?;
     assert_eq!(listed[0]["n"], 4);
 
     let cleared = change(client, "lab.readings", &json!({ "description": null })).await?.expect(200)?.json()?;
@@ -114,8 +119,10 @@ async fn pushes_and_new_columns_at_the_same_time_lose_nothing() -> Result {
     let gateway = Gateway::start().await?;
     let client = gateway.client();
     client.create("lab.readings", &[("id", "bigint")]).await?.expect(201)?;
-    let pushes = (0..30).map(|id| async move { client.push("lab.readings", format!("{{\"id\":{id}}}\n")).await?.expect(200) });
-    let columns = (0..8).map(|n| async move { add(client, "lab.readings", &format!("c{n}"), "string").await?.expect(200) });
+    let pushes =
+        (0..30).map(|id| async move { client.push("lab.readings", format!("{{\"id\":{id}}}\n")).await?.expect(200) });
+    let columns =
+        (0..8).map(|n| async move { add(client, "lab.readings", &format!("c{n}"), "string").await?.expect(200) });
     let (pushed, added) = tokio::join!(futures::future::join_all(pushes), futures::future::join_all(columns));
     for done in pushed.into_iter().chain(added) {
         done?;
@@ -146,7 +153,8 @@ async fn a_catalog_that_does_not_know_a_new_column_learns_it() -> Result {
     client.push("lab.readings", "{\"id\":1,\"a\":2}\n").await?.expect(200)?;
     let shown = client.get(&dataset_path("lab.readings")).await?.json()?;
     assert_eq!(shown["schema"][1]["name"], "a");
-    let listed = client.rows("SELECT column_name FROM information_schema.columns WHERE table_name = 'readings'").await?;
+    let listed =
+        client.rows("SELECT column_name FROM information_schema.columns WHERE table_name = 'readings'").await?;
     assert_eq!(listed.len(), 2, "{listed:?}");
     Ok(())
 }

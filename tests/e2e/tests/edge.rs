@@ -50,7 +50,8 @@ async fn only_listed_origins_may_call_from_pages() -> Result {
     assert_eq!(refused.header("access-control-allow-origin"), "https://app.example.org");
 
     let plain = Gateway::start().await?;
-    let answer = Answer::of(plain.client().request(Method::GET, "/v1/whoami").header("origin", "https://a.example")).await?;
+    let answer =
+        Answer::of(plain.client().request(Method::GET, "/v1/whoami").header("origin", "https://a.example")).await?;
     assert_eq!(answer.expect(200)?.header("access-control-allow-origin"), "", "none by default");
     Ok(())
 }

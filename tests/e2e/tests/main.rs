@@ -41,6 +41,6 @@ mod sql_shell;
 #[cfg(test)]
 mod stores;
 #[cfg(test)]
-mod time_travel;
-#[cfg(test)]
 mod telemetry;
+#[cfg(test)]
+mod time_travel;

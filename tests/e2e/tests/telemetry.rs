@@ -85,7 +85,8 @@ async fn traces_and_metrics_reach_a_collector_without_what_is_private() -> Resul
     let asked = client.request(Method::POST, "/v1/query").json(&question);
     Answer::of(asked.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))).await?.expect(200)?;
 
-    let id: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&trace[2 * at..2 * at + 2], 16)).collect::<std::result::Result<_, _>>()?;
+    let id: Vec<u8> =
+        (0..16).map(|at| u8::from_str_radix(&trace[2 * at..2 * at + 2], 16)).collect::<std::result::Result<_, _>>()?;
     let spans = received.wait_for("/v1/traces", &id).await?;
     let all = spans.concat();
     for word in ["request", "plan", "run", "commit", "/v1/query", "http.route", "lakegate"] {
