@@ -13,7 +13,10 @@ use tokio::time::timeout;
 
 /// What was sent: path and body of each request. Bodies are protobuf; texts are in them as they are.
 #[derive(Clone, Default)]
-struct Received(Arc<(Mutex<Vec<(String, Vec<u8>)>>, Notify)>);
+struct Received(Arc<(Mutex<Vec<Sent>>, Notify)>);
+
+/// The path and the body of a request.
+type Sent = (String, Vec<u8>);
 
 impl Received {
     /// Waits until a request to `path` holds the bytes; answers all requests to it.

@@ -93,7 +93,7 @@ fn check_endpoint(url: &Url, endpoint: Option<&str>, options: &StoreOptions) -> 
     let Some(endpoint) = endpoint else {
         return Ok(());
     };
-    let parsed = Url::parse(endpoint).ok().filter(|parsed| parsed.has_host());
+    let parsed = Url::parse(endpoint).ok().filter(Url::has_host);
     match parsed.as_ref().map(Url::scheme) {
         Some("https") => Ok(()),
         Some("http") if options.allow_http => Ok(()),
