@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use crate::SqlOptions;
 use crate::dialect::Dialect;
@@ -265,6 +265,16 @@ async fn connect_sqlite(path: &str, options: &SqlOptions) -> Result<Pools, Conne
         Ok(Pools::Sqlite { writer, readers, path })
     };
     tokio::time::timeout(options.timeout, both).await.unwrap_or(Err(ConnectError::Late))
+}
+
+/// Copies a SQLite file, as a reader sees it, into one that must not exist yet.
+pub(crate) async fn copy_sqlite(from: &Path, to: &Path) -> Result<(), ConnectError> {
+    let options = SqliteConnectOptions::new().filename(from).read_only(true).busy_timeout(Duration::from_secs(10));
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
+    sqlx::query("VACUUM INTO $1").bind(to.to_string_lossy().into_owned()).execute(&mut connection).await?;
+    connection.close().await?;
+    let synced = async { tokio::fs::OpenOptions::new().write(true).open(to).await?.sync_all().await };
+    Ok(synced.await.map_err(sqlx::Error::Io)?)
 }
 
 async fn connect_postgres(url: &str, options: &SqlOptions) -> Result<Pools, ConnectError> {

@@ -16,10 +16,11 @@ mod principals;
 mod row;
 mod schema;
 
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lakegate_catalog::{Catalog, LakeId, NewPrincipal, Principal, Result, TokenHash};
+use lakegate_catalog::{Catalog, DatasetId, LakeId, NewPrincipal, Principal, Result, TokenHash};
 
 use crate::database::{Database, Tx, in_transaction};
 use crate::error::Failure;
@@ -61,6 +62,18 @@ impl SqlCatalog {
         let database = Database::connect(url, options).await?;
         schema::migrate(&database).await?;
         Ok(Self { database })
+    }
+
+    /// Copies a SQLite catalog, as it is at one moment, into a new file, also while others write to it. The copy is on
+    /// the disk when this returns. The file is not changed, nor is its schema.
+    pub async fn copy_file(from: &Path, to: &Path) -> Result<(), ConnectError> {
+        database::copy_sqlite(from, to).await
+    }
+
+    /// The ids of all datasets, whoever may see them.
+    pub async fn dataset_ids(&self) -> Result<Vec<DatasetId>> {
+        let rows = self.database.fetch("SELECT id FROM datasets ORDER BY id", []).await?;
+        Ok(rows.iter().map(|row| row.parsed(0)).collect::<Result<_, Failure>>()?)
     }
 
     /// Waits for running calls and closes all connections; on SQLite this also folds the write-ahead log

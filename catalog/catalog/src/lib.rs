@@ -9,6 +9,7 @@
 //! [`contract`] holds the suites that every implementation must pass.
 
 mod access;
+mod cached;
 mod column;
 pub mod contract;
 mod dataset;
@@ -23,6 +24,7 @@ mod principal;
 mod token;
 
 pub use access::{Access, Caller};
+pub use cached::CachedCatalog;
 pub use column::{Column, ColumnType, ParseTypeError};
 pub use dataset::{
     Dataset, DatasetChange, DatasetKind, Datasets, GeometryColumn, MergeStrategy, NewDataset, Tombstone, Visibility,

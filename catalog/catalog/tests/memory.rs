@@ -1,8 +1,8 @@
-//! The catalog in memory keeps the contract.
+//! The catalog in memory keeps the contract, and so it does behind a cache.
 
 use std::sync::Arc;
 
-use lakegate_catalog::{Catalog, MemoryCatalog, contract};
+use lakegate_catalog::{CachedCatalog, Catalog, MemoryCatalog, contract};
 
 async fn make() -> Arc<dyn Catalog> {
     Arc::new(MemoryCatalog::new())
@@ -31,4 +31,18 @@ async fn keeps_the_contract_of_the_first_owner() {
 #[tokio::test]
 async fn keeps_the_contract_in_races() {
     contract::races(make).await;
+}
+
+/// Remembers for longer than a test runs: what is stale would show.
+async fn cached() -> Arc<dyn Catalog> {
+    Arc::new(CachedCatalog::new(make().await, std::time::Duration::from_secs(3600)))
+}
+
+#[tokio::test]
+async fn keeps_the_contract_behind_a_cache() {
+    contract::datasets(cached).await;
+    contract::principals(cached).await;
+    contract::grants(cached).await;
+    contract::owner(cached).await;
+    contract::races(cached).await;
 }

@@ -42,7 +42,7 @@ pub struct LakeOptions {
 /// The tables under one root.
 pub struct Lake {
     id: LakeId,
-    root: Arc<dyn ObjectStore>,
+    pub(crate) root: Arc<dyn ObjectStore>,
     window: Duration,
     tables: Mutex<HashMap<DatasetId, Arc<OnceCell<Arc<Table>>>>>,
     upkeep: mpsc::Sender<Due>,

@@ -9,6 +9,7 @@
 
 mod alter;
 mod append;
+mod backup;
 mod compact;
 mod durable;
 mod error;
@@ -29,6 +30,7 @@ mod vacuum;
 mod writer;
 
 pub use append::{Append, Committed};
+pub use backup::Copied;
 pub use compact::{CompactOptions, Compacted};
 pub use error::{LakeError, Result};
 pub use history::VersionInfo;

@@ -175,7 +175,10 @@ fn total(files: &[Arc<DataFile>], stored: &SchemaRef) -> Result<Statistics> {
 /// Spreads files over at most `partitions` groups of about equal bytes.
 fn file_groups(files: &[Arc<DataFile>], partitions: usize) -> Vec<FileGroup> {
     let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); partitions.clamp(1, files.len().max(1))];
-    for file in files {
+    let mut ordered: Vec<&Arc<DataFile>> = files.iter().collect();
+    // With one group the order of files is the order of rows: the same each time, however the version was put together.
+    ordered.sort_by(|a, b| a.path.cmp(&b.path));
+    for file in ordered {
         if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
             *bytes += file.size.max(1);
             group.push(partitioned(file));

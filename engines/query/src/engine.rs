@@ -68,6 +68,8 @@ pub struct QueryRequest {
     pub timeout: Option<Duration>,
     /// Which versions to read where the statement does not say.
     pub as_of: AsOf,
+    /// Whether rows of one version of a dataset come in the same order each time. Slower: one thread reads.
+    pub in_order: bool,
 }
 
 /// A query that is admitted, checked and knows what it reads, and has not been planned.
@@ -79,6 +81,7 @@ pub struct PreparedQuery {
     reading: Reading,
     spill: Spill,
     limit: Option<u64>,
+    threads: usize,
 }
 
 impl PreparedQuery {
@@ -173,17 +176,27 @@ impl Engine {
         let running = StopOnDrop(self.queries.admit(record, timeout, pool, spill.quota()).await?);
         running.0.record.enter(QueryState::Planning);
         let limit = request.limit;
+        let threads = if request.in_order { 1 } else { self.options.threads.max(1) };
         let read = running.0.while_alive(self.read(caller, request)).await.and_then(|read| read);
         let (statement, reading) = read.inspect_err(|error| running.0.record.failed(error))?;
         running.0.record.reads(reading.versions());
-        Ok(PreparedQuery { running, statement, reading, spill, limit })
+        Ok(PreparedQuery { running, statement, reading, spill, limit, threads })
     }
 
     /// Plans a query and starts it.
     pub async fn run(&self, query: PreparedQuery) -> Result<QueryStream> {
-        let PreparedQuery { running, statement, reading, spill, limit } = query;
-        let versions = reading.versions();
-        let planned = running.0.while_alive(self.plan(statement, reading, limit, &running.0, spill)).await;
+        let versions = query.reading.versions();
+        let PreparedQuery { running, statement, reading, spill, limit, threads } = query;
+        let fetch = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1));
+        let planning = Planning {
+            relations: reading.relations,
+            runtime: self.runtime_for(&running.0, spill)?,
+            threads,
+            fetch,
+            token: running.0.token(),
+            handle: self.workers.handle().clone(),
+        };
+        let planned = running.0.while_alive(self.plan(statement, planning, &running.0)).await;
         let planned = planned.and_then(|planned| planned).inspect_err(|error| running.0.record.failed(error))?;
         running.0.record.enter(QueryState::Running);
         Ok(QueryStream::start(planned, running, limit, versions, self.workers.handle()))
@@ -238,22 +251,7 @@ impl Engine {
         Ok((statement, reading))
     }
 
-    async fn plan(
-        &self,
-        statement: Statement,
-        reading: Reading,
-        limit: Option<u64>,
-        running: &Arc<Running>,
-        spill: Spill,
-    ) -> Result<Planned> {
-        let planning = Planning {
-            relations: reading.relations,
-            runtime: self.runtime_for(running, spill)?,
-            threads: self.options.threads.max(1),
-            fetch: limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1)),
-            token: running.token(),
-            handle: self.workers.handle().clone(),
-        };
+    async fn plan(&self, statement: Statement, planning: Planning, running: &Arc<Running>) -> Result<Planned> {
         let running = Arc::clone(running);
         self.planner.run(move || plan(statement, planning).map_err(|e| translate(&e, running.budgets()))).await
     }

@@ -53,6 +53,11 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Ask a running gateway in SQL, once or in a shell
     Sql(SqlArgs),
+    /// Copy an instance into a new folder, also while it serves
+    ///
+    /// All rows that were acknowledged before it began are in the copy. `lakegate serve --data-dir FOLDER` runs it. The
+    /// folder holds the owner's token and what is private in the catalog: keep it as safe as the instance.
+    Backup(BackupArgs),
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +65,12 @@ pub(crate) struct ServeArgs {
     /// Address and port for REST; port 0 takes any free one [default: 127.0.0.1:7780]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The folder to make; it is whole once it is there
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -95,7 +95,7 @@ impl DataFolder {
 }
 
 /// A new folder is for its owner alone: what is private in the catalog is private on the disk too.
-fn create_private(path: &Path) -> std::io::Result<()> {
+pub(crate) fn create_private(path: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -27,7 +27,7 @@ const LOAD_WITHIN: Duration = Duration::from_secs(120);
 pub(crate) fn command(cli: &Cli, args: &DemoArgs) -> Result<()> {
     let mut settings = settings::load(cli)?;
     settings.data_dir = settings.data_dir.join("demo");
-    logging::start(&settings.log)?;
+    logging::start(&settings.log, None)?;
     if args.reset {
         reset(&settings.data_dir)?;
     }

@@ -1,14 +1,17 @@
-//! Logs go to standard error: text on a terminal, JSON otherwise.
+//! Logs go to standard error: text on a terminal, JSON otherwise. Spans go to the collector, if there is one.
 
 use std::io::IsTerminal as _;
 
 use lakegate_config::{Log, LogFormat};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::failure::{Failure, Result};
+use crate::telemetry::Telemetry;
 
 /// Starts logging for the whole process.
-pub(crate) fn start(log: &Log) -> Result<()> {
+pub(crate) fn start(log: &Log, telemetry: Option<&Telemetry>) -> Result<()> {
     let filter = EnvFilter::try_new(directives(&log.level))
         .map_err(|e| Failure::usage(format!("log.level `{}` is not valid: {e}; use info or debug", log.level)))?;
     let text = match log.format {
@@ -17,17 +20,20 @@ pub(crate) fn start(log: &Log) -> Result<()> {
         LogFormat::Json => false,
     };
     // When standard error is gone there is nobody to tell, and nothing to panic about.
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
-    let started = if text {
-        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+    let lines = if text {
+        lines.with_ansi(std::io::stderr().is_terminal()).boxed()
     } else {
-        builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
     };
+    let started =
+        tracing_subscriber::registry().with(lines.with_filter(filter)).with(telemetry.map(Telemetry::layer)).try_init();
     started.map_err(|e| Failure::other(format!("logging cannot start: {e}")))
 }
 
-/// The parts that replay Delta logs tell their whole story at `info`; ours is enough unless asked.
+/// The parts that replay Delta logs tell their whole story at `info`; ours is enough unless asked. Spans for the
+/// collector are not for people.
 fn directives(level: &str) -> String {
-    if level.contains('=') { level.to_owned() } else { format!("{level},buoyant_kernel=warn,deltalake_core=warn") }
+    let quiet = if level.contains('=') { "" } else { ",buoyant_kernel=warn,deltalake_core=warn" };
+    format!("{level}{quiet},lakegate_trace=off")
 }

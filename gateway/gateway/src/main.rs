@@ -3,6 +3,7 @@
 //! This is the only crate that names concrete adapters (SQLite, a folder, a socket). Start at
 //! [`serve`], where everything is put together once.
 
+mod backup;
 mod cli;
 mod client;
 mod data_folder;
@@ -16,6 +17,7 @@ mod settings;
 mod sql;
 mod stall;
 mod sweep;
+mod telemetry;
 mod token;
 
 use std::process::ExitCode;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Serve(_) => serve::command(&cli),
         Command::Demo(demo) => demo::command(&cli, demo),
+        Command::Backup(args) => backup::command(&cli, args),
         Command::Config => settings::command(&cli),
         Command::Token(token) => token::command(&cli, token),
         Command::Sql(sql) => sql::command(&cli, sql),

@@ -3,8 +3,9 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use lakegate_catalog::{ApiToken, Catalog, LakeId, Scope};
+use lakegate_catalog::{ApiToken, CachedCatalog, Catalog, LakeId, Scope};
 use lakegate_catalog_sql::{SqlCatalog, SqlOptions};
 use lakegate_config::{ByteSize, Settings, Storage};
 use lakegate_lake::{AzureOptions, Lake, LakeOptions, S3Options, StoreOptions, UpkeepOptions, Which};
@@ -18,17 +19,26 @@ use crate::cli::Cli;
 use crate::data_folder::DataFolder;
 use crate::failure::{Failure, Result, say};
 use crate::server::{self, Connections};
+use crate::telemetry::Telemetry;
 use crate::{logging, settings, sweep};
 
 /// `lakegate serve`.
 pub(crate) fn command(cli: &Cli) -> Result<()> {
     let settings = settings::load(cli)?;
-    logging::start(&settings.log)?;
-    runtime()?.block_on(async {
+    let telemetry = Telemetry::start(&settings.otel)?;
+    logging::start(&settings.log, telemetry.as_ref())?;
+    let ended = runtime()?.block_on(async {
         let gateway = Gateway::open(&settings).await?;
+        if let Some(telemetry) = &telemetry {
+            telemetry.observe(&gateway.app.metrics);
+        }
         gateway.greet();
         gateway.run().await
-    })
+    });
+    if let Some(telemetry) = telemetry {
+        telemetry.finish();
+    }
+    ended
 }
 
 /// The runtime of requests; queries have their own.
@@ -138,10 +148,17 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
+/// How old an answer of the catalog may be when no write has come between.
+const REMEMBERED: Duration = Duration::from_secs(1);
+
 async fn open_catalog(settings: &Settings) -> Result<Arc<dyn Catalog>> {
     let url = settings.database_url();
     let opened = SqlCatalog::connect(&url, &SqlOptions::default()).await;
     match opened {
+        // The file in our own data folder is written to by this process alone: answers are remembered until it does.
+        Ok(catalog) if settings.catalog.database_url.is_none() => {
+            Ok(Arc::new(CachedCatalog::new(Arc::new(catalog), REMEMBERED)))
+        }
         Ok(catalog) => Ok(Arc::new(catalog)),
         // The URL may hold a password; the key's name is enough to find it.
         Err(error) => Err(Failure::usage(format!("the catalog cannot be opened: {error}; see catalog.database_url"))),
@@ -176,7 +193,7 @@ async fn open_lake(settings: &Settings, catalog: &dyn Catalog) -> Result<Arc<Lak
     Lake::open(&options).await.map_err(refused)
 }
 
-fn store_options(settings: &Settings) -> StoreOptions {
+pub(crate) fn store_options(settings: &Settings) -> StoreOptions {
     let Storage { root: _, retention: _, allow_http, request_timeout, retry_timeout, s3, azure } =
         settings.storage.clone();
     StoreOptions {
@@ -248,7 +265,7 @@ fn edge(settings: &Settings, address: SocketAddr) -> Edge {
         public_url: rest.public_url.clone(),
         cors_origins: rest.cors_origins.clone(),
         trusted: Some(Arc::new(move |peer| proxies.iter().any(|proxy| proxy.contains(peer)))),
-        adopt: None,
+        adopt: settings.otel.endpoint.is_some().then(Telemetry::adopt),
     }
 }
 

@@ -86,7 +86,8 @@ mod tests {
             let mut taken = [0; 6];
             far.read_exact(&mut taken).await
         });
-        (written.expect("some was taken"), read.expect("read"));
+        written.expect("some was taken");
+        read.expect("read");
         let error = near.write_all(b"90123").await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

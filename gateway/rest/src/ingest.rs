@@ -24,6 +24,7 @@ use crate::intake::{Intake, Rows, first_half, linger};
 use crate::metrics::Outcome;
 use crate::problem::{Problem, ProblemDocument, Result};
 use crate::receipts::Receipt;
+use crate::trace::step;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -200,7 +201,7 @@ impl Push<'_> {
             append.write(&last).await?;
         }
         self.app.metrics.push_received(intake.decoded());
-        Ok(append.commit(Some(intake.body_hash())).await?)
+        Ok(step!("commit", append.commit(Some(intake.body_hash()))).await?)
     }
 
     /// The key was used before: the same body is answered with what it did then.

@@ -80,7 +80,9 @@ pub(crate) async fn vacuum(
 /// The dataset, if the caller may keep it up.
 async fn kept_up(app: &App, caller: &Identified, path: &DatasetPath) -> Result<DatasetId> {
     let access = path.access(app, &caller.caller).await?;
-    access.require(Role::Owner).map_err(|_| Problem::denied("keeping a dataset up needs the role owner on it"))?;
+    access
+        .require(Role::Maintainer)
+        .map_err(|_| Problem::denied("keeping a dataset up needs the role maintainer on it"))?;
     Ok(access.dataset.id)
 }
 

@@ -74,6 +74,36 @@ pub struct Metrics {
     query_memory: Gauge,
     query_spill: Gauge,
     process_memory: Gauge,
+    all_requests: Counter,
+    all_queries: Counter,
+    all_pushes: Counter,
+}
+
+/// What has been counted so far, and what is going on now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Requests answered.
+    pub requests: u64,
+    /// Queries that have ended.
+    pub queries: u64,
+    /// Rows that they answered.
+    pub query_rows: u64,
+    /// Pushes that have ended.
+    pub pushes: u64,
+    /// Rows that they committed.
+    pub push_rows: u64,
+    /// Bytes of their bodies, unpacked.
+    pub push_bytes: u64,
+    /// Requests whose answer is not completely sent.
+    pub requests_running: u64,
+    /// Queries that run.
+    pub queries_running: u64,
+    /// Queries that wait.
+    pub queries_queued: u64,
+    /// Pushes that run.
+    pub pushes_running: u64,
+    /// Resident bytes of the process.
+    pub process_memory: u64,
 }
 
 impl Metrics {
@@ -100,6 +130,9 @@ impl Metrics {
             query_memory: Gauge::default(),
             query_spill: Gauge::default(),
             process_memory: Gauge::default(),
+            all_requests: Counter::default(),
+            all_queries: Counter::default(),
+            all_pushes: Counter::default(),
         };
         metrics.register();
         metrics
@@ -124,12 +157,31 @@ impl Metrics {
         r.register("process_memory_bytes", "Resident memory of the process", self.process_memory.clone());
     }
 
+    /// The counts without their labels, as they are now.
+    pub fn totals(&self) -> Totals {
+        let usage = self.engine.usage();
+        Totals {
+            requests: self.all_requests.get(),
+            queries: self.all_queries.get(),
+            query_rows: self.query_rows.get(),
+            pushes: self.all_pushes.get(),
+            push_rows: self.push_rows.get(),
+            push_bytes: self.push_bytes.get(),
+            requests_running: u64::try_from(self.running.get()).unwrap_or_default(),
+            queries_running: usage.running as u64,
+            queries_queued: usage.queued as u64,
+            pushes_running: (self.max_pushes - self.pushes.available_permits()) as u64,
+            process_memory: memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem as u64),
+        }
+    }
+
     pub(crate) fn request_started(&self) -> Running {
         self.running.inc();
         Running { running: self.running.clone(), bytes: self.answer_bytes.clone() }
     }
 
     pub(crate) fn request_answered(&self, method: &Method, route: &str, status: u16, elapsed: Duration) {
+        self.all_requests.inc();
         // Methods are the client's words: only the known ones become a label.
         let known =
             [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::PATCH, Method::OPTIONS];
@@ -139,11 +191,13 @@ impl Metrics {
     }
 
     pub(crate) fn query_ended(&self, outcome: Outcome, rows: u64) {
+        self.all_queries.inc();
         self.queries.get_or_create(&OutcomeLabels { outcome }).inc();
         self.query_rows.inc_by(rows);
     }
 
     pub(crate) fn push_ended(&self, outcome: Outcome, rows: u64) {
+        self.all_pushes.inc();
         self.push_requests.get_or_create(&OutcomeLabels { outcome }).inc();
         self.push_rows.inc_by(rows);
     }

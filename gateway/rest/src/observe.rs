@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 
 use crate::app::App;
 use crate::problem::Problem;
+use crate::trace::TRACE;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -25,11 +26,24 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     let started = Instant::now();
     let running = app.metrics.request_started();
     let client = app.edge.client(&request).map(tracing::field::display);
+    let traced = tracing::trace_span!(
+        target: TRACE,
+        "request",
+        otel.kind = "server",
+        http.request.method = method.as_str(),
+        http.route = route,
+        http.response.status_code = tracing::field::Empty,
+    );
+    if let Some(adopt) = &app.edge.adopt {
+        adopt(&traced, request.headers());
+    }
+    let outer = traced.clone();
     let span = tracing::info_span!("request", request_id = %id, %method, route, client);
     async {
         let response = next.run(request).await;
         let response = finished(response, &id);
         let status = response.status().as_u16();
+        traced.record("http.response.status_code", status);
         let elapsed = started.elapsed();
         app.metrics.request_answered(&method, &route, status, elapsed);
         tracing::info!(status, elapsed_ms = elapsed.as_secs_f64() * 1e3, "answered");
@@ -37,6 +51,7 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
         response.map(|body| running.until_sent(body))
     }
     .instrument(span)
+    .instrument(outer)
     .await
 }
 

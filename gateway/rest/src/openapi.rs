@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use axum::{Json, Router, middleware};
 use lakegate_catalog::ErrorKind;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -18,8 +19,8 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::{
-    dataset_change, datasets, edge, grants, health, ingest, maintenance, metrics, observe, page, principals, queries,
-    query, receipts, tokens, whoami,
+    dataset_change, datasets, docs, edge, grants, health, ingest, maintenance, metrics, observe, page, principals,
+    queries, query, receipts, rows, tokens, versions, whoami,
 };
 
 /// Bytes of a request body other than a push.
@@ -32,8 +33,11 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::metrics))
         .routes(routes!(openapi_json))
+        .routes(routes!(docs::docs))
         .routes(routes!(datasets::list_datasets, datasets::create_dataset))
         .routes(routes!(datasets::show_dataset, dataset_change::change_dataset, datasets::delete_dataset))
+        .routes(routes!(versions::list_versions))
+        .routes(routes!(rows::read_rows))
         .routes(routes!(maintenance::compact))
         .routes(routes!(maintenance::vacuum))
         .routes(routes!(query::query, query::query_by_url))
@@ -55,6 +59,9 @@ fn routes() -> OpenApiRouter<Arc<App>> {
 pub fn router(app: Arc<App>) -> Router {
     let (router, _) = routes().split_for_parts();
     let router = router
+        // Parts of the page at /docs, which is in the document.
+        .route("/docs/", get(docs::page))
+        .route("/docs/{*part}", get(docs::page))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(observe::panicked));

@@ -81,7 +81,6 @@ impl Problem {
     }
 
     /// Something that must not happen did: for the log.
-    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(crate) fn defect(cause: impl std::fmt::Display) -> Self {
         Self::new(ErrorKind::Internal, "internal", cause.to_string()).hide(HIDDEN)
     }

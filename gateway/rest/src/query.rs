@@ -19,6 +19,7 @@ use crate::extract::{Json, Query};
 use crate::metrics::Outcome;
 use crate::problem::{Problem, ProblemDocument, Result};
 use crate::tag;
+use crate::trace::step;
 
 /// A question.
 #[derive(Deserialize, ToSchema)]
@@ -132,8 +133,8 @@ pub(crate) async fn query(
     let format = answer_format(how.format.as_deref().or(question.format.as_deref()), &headers)?;
     let request = question.request(format, &app, &headers)?;
     let running = async {
-        let stream = app.engine.query(&caller, request).await?;
-        answer(format, stream, Arc::clone(&app.metrics), started, Keep::Nowhere).await
+        let stream = step!("plan", app.engine.query(&caller, request)).await?;
+        step!("run", answer(format, stream, Arc::clone(&app.metrics), started, Keep::Nowhere)).await
     };
     counted(&app, running.await)
 }
@@ -167,10 +168,10 @@ pub(crate) async fn query_by_url(
             prepared.finish();
             return Ok(tag.not_modified(&caller));
         }
-        let stream = app.engine.run(prepared).await?;
+        let stream = step!("plan", app.engine.run(prepared)).await?;
         let tag = tag.filter(|_| stream.repeatable());
         let keep = if tag.is_some() { Keep::ByCaches } else { Keep::Nowhere };
-        let mut response = answer(format, stream, Arc::clone(&app.metrics), started, keep).await?;
+        let mut response = step!("run", answer(format, stream, Arc::clone(&app.metrics), started, keep)).await?;
         if let Some(tag) = tag {
             tag.put(&caller, response.headers_mut());
         }
@@ -194,6 +195,7 @@ impl Question {
             as_of: AsOf::from_json(&self.as_of)?,
             limit: limit.or((format == Format::Json).then_some(app.limits.default_rows)),
             sql: self.sql,
+            in_order: false,
         })
     }
 }
@@ -225,7 +227,7 @@ fn duration(text: &str) -> Result<Duration> {
 }
 
 /// The first format of `Accept` that is done here; a name given in the request beats it.
-fn answer_format(named: Option<&str>, headers: &HeaderMap) -> Result<Format> {
+pub(crate) fn answer_format(named: Option<&str>, headers: &HeaderMap) -> Result<Format> {
     let none = || {
         Problem::new(
             ErrorKind::Unsupported,

@@ -49,6 +49,16 @@ fn ps_processor_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_secs_f64(parts.into_iter().fold(0.0, |sum, part| sum * 60.0 + part)))
 }
 
+/// Lets the tests themselves have so many files and sockets open at a time.
+pub fn allow_open_files(count: u64) -> Result {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if hard < count {
+        return Err(format!("this test needs {count} open files, {hard} are allowed: raise `ulimit -Hn`").into());
+    }
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, soft.max(count), hard)?)
+}
+
 /// Sends a signal to the process.
 pub fn signal(pid: u32, signal: &str) -> Result {
     let status = std::process::Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status()?;

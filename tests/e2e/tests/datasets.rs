@@ -137,3 +137,70 @@ async fn every_type_takes_its_values_back_out_as_they_went_in() -> Result {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn versions_are_listed_page_by_page() -> Result {
+    let gateway = Gateway::start().await?;
+    let client = gateway.client();
+    client.create("lab.readings", &[("id", "bigint")]).await?.expect(201)?;
+    for id in 0..4 {
+        client.push("lab.readings", format!("{{\"id\":{id}}}\n{{\"id\":{id}}}\n")).await?.expect(200)?;
+    }
+    let path = format!("{}/versions", dataset_path("lab.readings"));
+    let (mut seen, mut next) = (Vec::new(), format!("{path}?limit=2"));
+    loop {
+        let page = client.get(&next).await?.expect(200)?.json()?;
+        for item in page["items"].as_array().ok_or("no items")? {
+            assert_eq!(item["rows_added"], if item["version"] == 0 { 0 } else { 2 }, "{item}");
+            assert!(item["timestamp"].is_string() && item["operation"].is_string(), "{item}");
+            seen.push(item["version"].as_u64());
+        }
+        match page["next"].as_str() {
+            Some(cursor) => next = format!("{path}?limit=2&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, (0..=4).rev().map(Some).collect::<Vec<_>>());
+    client.get(&format!("{path}?cursor=x")).await?.expect_problem(400, "invalid_request")?;
+    client.anonymous().get(&path).await?.expect_problem(404, "dataset_not_found")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn rows_are_read_page_by_page_from_one_version() -> Result {
+    let gateway = Gateway::start().await?;
+    let client = gateway.client();
+    client.create("lab.readings", &[("id", "bigint"), ("a \"b\"", "string")]).await?.expect(201)?;
+    for start in [0, 100, 200] {
+        let rows: String = (start..start + 100).map(|id| format!("{{\"id\":{id},\"a \\\"b\\\"\":\"x\"}}\n")).collect();
+        client.push("lab.readings", rows).await?.expect(200)?;
+    }
+    let path = format!("{}/rows", dataset_path("lab.readings"));
+    let mut ids = Vec::new();
+    let mut next = format!("{path}?limit=70&columns=id");
+    loop {
+        let page = client.get(&next).await?.expect(200)?;
+        assert_eq!(page.header("lakegate-versions"), "lab.readings=3");
+        ids.extend(page.json()?["rows"].as_array().ok_or("no rows")?.iter().filter_map(|row| row["id"].as_u64()));
+        // What comes meanwhile belongs to another version.
+        client.push("lab.readings", "{\"id\":999}\n").await?.expect(200)?;
+        match page.header("lakegate-next-cursor") {
+            "" => break,
+            cursor => next = format!("{path}?limit=70&columns=id&cursor={cursor}"),
+        }
+    }
+    assert_eq!(ids, (0..300).collect::<Vec<_>>(), "each once, in the order of the files");
+    let csv = client.get(&format!("{path}?format=csv")).await?.expect(200)?.text();
+    assert_eq!(csv.lines().count(), 1 + 305, "other formats answer all");
+    for (query, status, code) in [
+        ("columns=nope", 400, "unknown_column"),
+        ("cursor=1", 400, "invalid_request"),
+        ("cursor=99.0", 404, "version_not_found"),
+        ("limit=0", 400, "invalid_request"),
+        ("format=xml", 406, "not_acceptable"),
+    ] {
+        client.get(&format!("{path}?{query}")).await?.expect_problem(status, code)?;
+    }
+    client.anonymous().get(&path).await?.expect_problem(404, "dataset_not_found")?;
+    Ok(())
+}

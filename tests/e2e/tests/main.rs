@@ -5,6 +5,8 @@ mod auth;
 #[cfg(test)]
 mod cache;
 #[cfg(test)]
+mod change;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod datasets;
@@ -12,6 +14,8 @@ mod datasets;
 mod demo;
 #[cfg(test)]
 mod durability;
+#[cfg(test)]
+mod edge;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
@@ -23,6 +27,10 @@ mod observe;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod push;
 #[cfg(test)]
 mod queries;
@@ -32,5 +40,7 @@ mod query;
 mod sql_shell;
 #[cfg(test)]
 mod stores;
+#[cfg(test)]
+mod telemetry;
 #[cfg(test)]
 mod time_travel;

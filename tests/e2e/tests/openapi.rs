@@ -48,12 +48,16 @@ const ROUTES: &[(&str, &str)] = &[
     ("get", "/readyz"),
     ("get", "/metrics"),
     ("get", "/openapi.json"),
+    ("get", "/docs"),
     ("get", "/v1/whoami"),
     ("get", "/v1/datasets"),
     ("post", "/v1/datasets"),
     ("get", "/v1/datasets/{namespace}/{name}"),
+    ("patch", "/v1/datasets/{namespace}/{name}"),
     ("delete", "/v1/datasets/{namespace}/{name}"),
     ("post", "/v1/datasets/{namespace}/{name}/ingest"),
+    ("get", "/v1/datasets/{namespace}/{name}/rows"),
+    ("get", "/v1/datasets/{namespace}/{name}/versions"),
     ("get", "/v1/receipts/{receipt}"),
     ("post", "/v1/query"),
     ("get", "/v1/query"),
@@ -127,5 +131,31 @@ async fn a_path_that_is_no_route_is_a_problem_document() -> Result {
     let page = gateway.client().anonymous().get("/").await?.expect(200)?;
     assert!(page.header("content-type").starts_with("text/html"));
     assert!(page.text().contains("/openapi.json"));
+    Ok(())
+}
+
+/// The page works on a machine without a network: it and its parts come from here, and the browser is told to
+/// take nothing from elsewhere.
+#[tokio::test]
+async fn the_page_of_the_api_asks_no_other_host() -> Result {
+    let gateway = Gateway::start().await?;
+    let client = gateway.client().anonymous();
+    assert!(client.get("/").await?.expect(200)?.text().contains("href=\"/docs/\""));
+    let page = client.get("/docs").await?.expect(200)?;
+    let policy = page.header("content-security-policy").to_owned();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("http") && !policy.contains('*'), "{policy}");
+    let text = page.text();
+    let parts: Vec<&str> = ["src=\"", "href=\""]
+        .iter()
+        .flat_map(|mark| text.split(mark).skip(1).filter_map(|rest| rest.split('"').next()))
+        .collect();
+    assert!(parts.len() >= 4, "{text}");
+    for part in parts {
+        assert!(!part.contains("//"), "{part} is somewhere else");
+        client.get(&format!("/docs/{}", part.trim_start_matches("./"))).await?.expect(200)?;
+    }
+    let start = client.get("/docs/swagger-initializer.js").await?.expect(200)?.text();
+    assert!(start.contains("/openapi.json") && !start.contains("http"), "{start}");
+    client.get("/docs/none.js").await?.expect_problem(404, "not_found")?;
     Ok(())
 }

@@ -1,0 +1,147 @@
+//! `GET /v1/datasets/{ns}/{name}/rows`: the rows of a dataset, without SQL.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
+use lakegate_catalog::ErrorKind;
+use lakegate_formats::Format;
+use lakegate_lake::Snapshot;
+use lakegate_query::{AsOf, QueryRequest};
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::IntoParams;
+
+use crate::answer::{Keep, answer};
+use crate::app::App;
+use crate::caller::Identified;
+use crate::datasets::DatasetPath;
+use crate::extract::{Path, Query};
+use crate::metrics::Outcome;
+use crate::problem::{Problem, ProblemDocument, Result};
+use crate::query::{Answer, answer_format};
+
+const NEXT: HeaderName = HeaderName::from_static("lakegate-next-cursor");
+
+/// Which rows, and how.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReadRows {
+    /// At most this many; 10,000 for JSON when not given, all for the other formats.
+    #[param(minimum = 1)]
+    limit: Option<u64>,
+    /// `Lakegate-Next-Cursor` of the answer before; reads on in the same version.
+    cursor: Option<String>,
+    /// Only these columns, with commas between them.
+    columns: Option<String>,
+    /// `json`, `ndjson`, `csv` or `arrow`; beats `Accept`.
+    format: Option<String>,
+}
+
+/// Where a reader is: a version, and the rows of it that it has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cursor {
+    version: u64,
+    offset: u64,
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Result<Self> {
+        let read = || {
+            let (version, offset) = text.split_once('.')?;
+            Some(Self { version: version.parse().ok()?, offset: offset.parse().ok().filter(|o| *o < 1 << 53)? })
+        };
+        read().ok_or_else(|| Problem::invalid("the cursor is not one that an answer has given"))
+    }
+}
+
+/// The rows of a dataset, streaming.
+///
+/// The order is the same from page to page of one version, and may differ between versions. A page costs as much as
+/// all those before it: to read a whole dataset, leave `limit` out and take a format that streams.
+#[utoipa::path(get, path = "/v1/datasets/{ns}/{name}/rows", tag = "datasets", params(DatasetPath, ReadRows), responses(
+    (status = 200, description = "The rows", headers(("Lakegate-Next-Cursor" = Option<String>, description = "The cursor of the next page; absent at the end")),
+        content((Answer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"))),
+    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+))]
+pub(crate) async fn read_rows(
+    State(app): State<Arc<App>>,
+    Identified { caller, .. }: Identified,
+    Path(path): Path<DatasetPath>,
+    Query(asked): Query<ReadRows>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let started = Instant::now();
+    let format = answer_format(asked.format.as_deref(), &headers)?;
+    let access = path.access(&app, &caller).await?;
+    let table = app.lake.table(access.dataset.id).await?;
+    let cursor = asked.cursor.as_deref().map(Cursor::parse).transpose()?;
+    let (snapshot, offset) = match cursor {
+        Some(cursor) => (table.snapshot_at(cursor.version).await?, cursor.offset),
+        None => (table.snapshot().await?, 0),
+    };
+    let limit = asked.limit.or((format == Format::Json).then_some(app.limits.default_rows));
+    if limit == Some(0) {
+        return Err(Problem::invalid("limit must be at least 1"));
+    }
+    let limit = limit.map(|limit| limit.min(1 << 53));
+    let name = &access.dataset.name;
+    let columns = columns(&snapshot, asked.columns.as_deref())?;
+    let request = QueryRequest {
+        sql: format!(
+            "SELECT {columns} FROM {}.{} OFFSET {offset}",
+            quoted(name.namespace().as_str()),
+            quoted(name.dataset())
+        ),
+        limit,
+        as_of: AsOf::from_json(&json!({ name.to_string(): snapshot.version() }))?,
+        in_order: true,
+        ..QueryRequest::default()
+    };
+    let running = async {
+        let stream = app.engine.query(&caller, request).await?;
+        answer(format, stream, Arc::clone(&app.metrics), started, Keep::Nowhere).await
+    };
+    let mut response = running.await.inspect_err(|_: &Problem| app.metrics.query_ended(Outcome::Failed, 0))?;
+    let read = limit.map(|limit| offset + limit);
+    if let Some(offset) = read.filter(|read| snapshot.rows().is_some_and(|rows| rows > *read)) {
+        let next = HeaderValue::from_str(&format!("{}.{offset}", snapshot.version())).map_err(Problem::defect)?;
+        response.headers_mut().insert(NEXT, next);
+    }
+    Ok(response)
+}
+
+/// The columns as SQL has them; all when none are named.
+fn columns(snapshot: &Snapshot, named: Option<&str>) -> Result<String> {
+    let Some(named) = named else { return Ok("*".to_owned()) };
+    let column = |name: &str| {
+        if snapshot.columns().iter().any(|column| column.name == name) {
+            return Ok(quoted(name));
+        }
+        let name: String = name.chars().take(80).collect();
+        Err(Problem::new(ErrorKind::Invalid, "unknown_column", format!("the dataset has no column `{name}`")))
+    };
+    let columns = named.split(',').map(str::trim).map(column).collect::<Result<Vec<_>>>()?;
+    Ok(columns.join(", "))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_versions_and_places() {
+        assert_eq!(Cursor::parse("12.3000").expect("valid"), Cursor { version: 12, offset: 3000 });
+        for bad in ["", "12", "12.", ".5", "a.b", "1.2.3", "-1.0", "1.99999999999999999"] {
+            assert!(Cursor::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
+    }
+}
