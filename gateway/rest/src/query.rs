@@ -67,7 +67,7 @@ pub(crate) struct AskedByUrl {
     limit: Option<u64>,
     /// How long it may take, such as `30s`.
     timeout: Option<String>,
-    /// `json`, `ndjson`, `csv` or `arrow`; beats `Accept`.
+    /// `json`, `ndjson`, `csv`, `arrow`, `arrow-file` or `parquet`; beats `Accept`.
     format: Option<String>,
     /// A time, or an object of versions as JSON.
     as_of: Option<String>,
@@ -144,7 +144,7 @@ pub(crate) async fn query(
         ("Lakegate-Query-Id" = Option<String>, Header, description = "An id of your own for this query, [A-Za-z0-9_-]{1,64}"),
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an answer that is at hand")),
     responses(
-        (status = 200, description = "The rows", content((Answer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"))),
+        (status = 200, description = "The rows", content((Answer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.arrow.file"), (Vec<u8> = "application/vnd.apache.parquet"))),
         (status = 304, description = "The answer at hand is still right"),
         (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
     ))]

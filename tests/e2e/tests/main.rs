@@ -13,6 +13,8 @@ mod demo;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod lifecycle;
