@@ -21,8 +21,7 @@ pub enum Format {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 6] =
-        [Self::Json, Self::NdJson, Self::Csv, Self::ArrowStream, Self::ArrowFile, Self::Parquet];
+    pub const ALL: [Self; 6] = [Self::Json, Self::NdJson, Self::Csv, Self::ArrowStream, Self::ArrowFile, Self::Parquet];
 
     /// Whether rows are text, without types of their own.
     pub fn is_text(self) -> bool {

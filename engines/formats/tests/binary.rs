@@ -148,7 +148,10 @@ fn values_that_fit_are_kept_exactly() {
     let cases: Vec<(ArrayRef, ArrayRef)> = vec![
         (array(words), text(vec![Some("x"), None, Some("x")])),
         (array(runs.expect("runs")), text(vec![Some("r"), Some("r"), Some("s")])),
-        (array(StringViewArray::from(vec!["long enough not to be inlined"])), text(vec![Some("long enough not to be inlined")])),
+        (
+            array(StringViewArray::from(vec!["long enough not to be inlined"])),
+            text(vec![Some("long enough not to be inlined")]),
+        ),
         (array(LargeStringArray::from(vec![Some(""), None])), text(vec![Some(""), None])),
         (array(UInt8Array::from(vec![255])), array(Int64Array::from(vec![255]))),
         (array(Float64Array::from(vec![Some(3.0), None])), array(Int32Array::from(vec![Some(3), None]))),

@@ -139,11 +139,14 @@ mod tests {
     #[tokio::test]
     async fn the_line_is_bounded() {
         let admission = Arc::new(Admission { patience: Duration::from_secs(60), ..admission() });
-        let held: Vec<_> =
-            [admission.admit(&sized(1), None).await, admission.admit(&sized(1), None).await, admission.admit(&sized(1), None).await]
-                .into_iter()
-                .collect::<Result<_>>()
-                .expect("three places");
+        let held: Vec<_> = [
+            admission.admit(&sized(1), None).await,
+            admission.admit(&sized(1), None).await,
+            admission.admit(&sized(1), None).await,
+        ]
+        .into_iter()
+        .collect::<Result<_>>()
+        .expect("three places");
         let waiting = tokio::spawn({
             let admission = Arc::clone(&admission);
             async move { admission.admit(&sized(1), None).await.is_ok() }

@@ -78,17 +78,7 @@ struct Answering {
 impl Answering {
     fn new(format: Format, query: QueryStream, metrics: Arc<Metrics>, started: Instant, keep: Keep) -> Result<Self> {
         let encoder = RowEncoder::new(format, &unique_names(&query.schema()))?;
-        Ok(Self {
-            format,
-            query,
-            encoder: Some(encoder),
-            rows: 0,
-            started,
-            metrics,
-            outcome: None,
-            keep,
-            cut: false,
-        })
+        Ok(Self { format, query, encoder: Some(encoder), rows: 0, started, metrics, outcome: None, keep, cut: false })
     }
 
     /// What comes before the rows, and the first rows.
@@ -196,7 +186,9 @@ impl Answering {
         match self.format {
             Format::Json => self.json_tail(&mut out, &format!(",\"error\":{error}")),
             Format::NdJson => out.extend_from_slice(format!("{{\"$error\":{error}}}\n").as_bytes()),
-            Format::Csv | Format::ArrowStream | Format::ArrowFile | Format::Parquet => return Err(std::io::Error::other(problem.code)),
+            Format::Csv | Format::ArrowStream | Format::ArrowFile | Format::Parquet => {
+                return Err(std::io::Error::other(problem.code));
+            }
         }
         Ok(out)
     }

@@ -26,7 +26,7 @@ const PIECE: usize = 64 << 10;
 /// How a body is compressed.
 enum Packing {
     None,
-    Gzip(Gunzip),
+    Gzip(Box<Gunzip>),
     Zstd(Box<Unzstd>),
 }
 
@@ -37,7 +37,7 @@ impl Packing {
             return Ok(Self::None);
         };
         match encoding.as_bytes().to_ascii_lowercase().as_slice() {
-            b"gzip" | b"x-gzip" => Ok(Self::Gzip(Gunzip::new(max))),
+            b"gzip" | b"x-gzip" => Ok(Self::Gzip(Box::new(Gunzip::new(max)))),
             b"zstd" => Ok(Self::Zstd(Box::new(Unzstd::new(max)?))),
             b"identity" | b"" => Ok(Self::None),
             _ => Err(Problem::new(

@@ -184,7 +184,7 @@ impl Decoder {
     }
 
     fn check_dictionaries(&self) -> Result<()> {
-        let bytes: usize = self.dictionaries.values().map(|values| values.get_buffer_memory_size()).sum();
+        let bytes: usize = self.dictionaries.values().map(Array::get_buffer_memory_size).sum();
         if bytes > MAX_DICTIONARIES {
             let advice = "send columns of many different values as plain text";
             return Err(FormatError::batch_too_large("dictionaries", MAX_DICTIONARIES, advice));

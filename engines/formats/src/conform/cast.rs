@@ -13,7 +13,7 @@ use crate::error::{FormatError, clip};
 /// Casts; the first value that would overflow or lose digits is refused.
 pub(super) fn exact(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Misfit> {
     let safe = CastOptions { safe: true, ..CastOptions::default() };
-    let cast = |array: &ArrayRef, to: &DataType| cast_with_options(array, to, &safe).map_err(broken);
+    let cast = |array: &ArrayRef, to: &DataType| cast_with_options(array, to, &safe).map_err(|error| broken(&error));
     let fitted = cast(array, wanted)?;
     // A safe cast turns what does not fit into null.
     if fitted.null_count() != array.null_count()
@@ -28,7 +28,7 @@ pub(super) fn exact(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Mis
         first_rounded(array, &fitted)
     } else {
         let back = cast(&fitted, array.data_type())?;
-        let differs = distinct(&back, array).map_err(broken)?;
+        let differs = distinct(&back, array).map_err(|error| broken(&error))?;
         (0..differs.len()).find(|row| differs.value(*row))
     };
     match changed {
@@ -67,6 +67,6 @@ fn refuse(array: &ArrayRef, wanted: &DataType, row: usize, overflow: bool) -> Mi
     Misfit::new(row, error)
 }
 
-fn broken(error: arrow::error::ArrowError) -> Misfit {
+fn broken(error: &arrow::error::ArrowError) -> Misfit {
     Misfit::new(0, FormatError::mismatch(clip(&error.to_string()), "a value that can be cast"))
 }

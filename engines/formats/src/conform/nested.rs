@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray as _, ListArray, MapArray, OffsetSizeTrait, StructArray, new_null_array,
-};
+use arrow::array::{Array, ArrayRef, AsArray as _, ListArray, MapArray, OffsetSizeTrait, StructArray, new_null_array};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
@@ -125,8 +123,7 @@ fn finish(fields: &Fields, columns: Vec<ArrayRef>, found: &StructArray) -> Fitte
 fn map(array: &ArrayRef, entries: &FieldRef, sorted: bool) -> Fitted {
     let map = array.as_map();
     let DataType::Struct(fields) = entries.data_type() else { return Ok(Arc::clone(array)) };
-    let offsets: Vec<usize> =
-        map.value_offsets().iter().map(|offset| usize::try_from(*offset).unwrap_or(0)).collect();
+    let offsets: Vec<usize> = map.value_offsets().iter().map(|offset| usize::try_from(*offset).unwrap_or(0)).collect();
     let (from, to) = (offsets.first().copied().unwrap_or(0), offsets.last().copied().unwrap_or(0));
     let found = map.entries().slice(from, to - from);
     let mut columns = Vec::with_capacity(2);

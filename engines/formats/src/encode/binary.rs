@@ -40,9 +40,9 @@ impl Writer {
             Self::Stream(writer) => writer.write(batch)?,
             Self::File(writer) => writer.write(batch)?,
             Self::Parquet(writer) => {
-                writer.write(batch).map_err(failed)?;
+                writer.write(batch)?;
                 if writer.in_progress_rows() >= GROUP_ROWS || writer.memory_size() >= GROUP_BYTES {
-                    writer.flush().map_err(failed)?;
+                    writer.flush()?;
                 }
             }
         }
@@ -53,7 +53,9 @@ impl Writer {
         match self {
             Self::Stream(writer) => writer.finish()?,
             Self::File(writer) => writer.finish()?,
-            Self::Parquet(writer) => writer.finish().map(|_| ()).map_err(failed)?,
+            Self::Parquet(writer) => {
+                writer.finish()?;
+            }
         }
         Ok(())
     }
@@ -80,9 +82,11 @@ fn parquet(schema: &SchemaRef) -> Result<ArrowWriter<Vec<u8>>> {
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         .build();
-    ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(failed)
+    ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(FormatError::from)
 }
 
-fn failed(error: ParquetError) -> FormatError {
-    FormatError::Encode(error.to_string())
+impl From<ParquetError> for FormatError {
+    fn from(error: ParquetError) -> Self {
+        Self::Encode(error.to_string())
+    }
 }

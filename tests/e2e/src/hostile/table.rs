@@ -106,9 +106,12 @@ impl Kind {
                 let sizes = ScalarBuffer::from(vec![1_i32; rows]);
                 Arc::new(ListViewArray::try_new(item(), offsets, sizes, Arc::new(numbers()), None)?)
             }
-            Self::Lists => {
-                Arc::new(ListArray::try_new(item(), OffsetBuffer::from_repeated_length(1, rows), Arc::new(numbers()), None)?)
-            }
+            Self::Lists => Arc::new(ListArray::try_new(
+                item(),
+                OffsetBuffer::from_repeated_length(1, rows),
+                Arc::new(numbers()),
+                None,
+            )?),
             Self::Dictionary(bytes) => {
                 let keys = Int32Array::from(vec![0; rows]);
                 Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::new(word(bytes)))?)
