@@ -1,16 +1,12 @@
 //! Bodies of pushes into record batches of a known schema.
 
-use std::collections::VecDeque;
-
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::column::Members;
-use crate::csv::{Header, Record, read_record};
+use crate::arrow_body::ArrowRows;
 use crate::error::{FormatError, Result};
 use crate::format::Format;
-use crate::json::{Budget, read_row};
-use crate::rows::Rows;
+use crate::text_body::TextRows;
 
 /// How large the parts of a body may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +17,15 @@ pub struct BodyLimits {
     pub batch_rows: usize,
     /// Bytes of a batch, about; one row can make it larger.
     pub batch_bytes: usize,
+    /// Bytes of all rows of a body in Arrow or Parquet, decoded: dictionaries and runs can stand for
+    /// any number of them.
+    pub max_decoded: u64,
 }
 
 impl Default for BodyLimits {
-    /// 16 MiB per row, 8,192 rows or 8 MiB per batch.
+    /// 16 MiB per row, 8,192 rows or 8 MiB per batch, 4 GiB in all.
     fn default() -> Self {
-        Self { max_row_bytes: 16 << 20, batch_rows: 8_192, batch_bytes: 8 << 20 }
+        Self { max_row_bytes: 16 << 20, batch_rows: 8_192, batch_bytes: 8 << 20, max_decoded: 4 << 30 }
     }
 }
 
@@ -43,7 +42,8 @@ impl BodyLimits {
 ///
 /// Feed pieces as they arrive, take the ready batches after each, and finish. However the body is
 /// split, the batches and the first error are the same. Memory: one batch under construction, the
-/// batches not yet taken, and at most one row's text; so feed pieces of moderate size.
+/// batches not yet taken, and at most one row's text or one Arrow message (32 MiB as sent, 64 MiB
+/// decompressed); so feed pieces of moderate size.
 ///
 /// A column accepts what [`RowEncoder`](crate::RowEncoder) writes for its type, nothing is coerced:
 /// integers and decimals must be exact (`1.0` and `1e3` are integers, `1.5` is none), bigints and
@@ -56,193 +56,80 @@ impl BodyLimits {
 /// its first value); an empty field is NULL and `""` is empty text; lists, structs and maps are JSON text. An empty line is skipped, or is NULL when the header
 /// has one column only.
 ///
-/// After an error the reader answers the same error to every call.
+/// Arrow says its types itself: they fit when every value can be kept exactly (any width of integers,
+/// whole doubles in integer columns, dictionaries, runs, text and binary views), and other columns than the
+/// dataset's are refused unless they hold nulls only. The end mark of the stream must be there.
+///
+/// Parquet is not read piece by piece: [`ParquetRows`](crate::ParquetRows) reads it from a file.
+///
+/// After an error the reader answers the same error to every other call.
 pub struct BodyReader {
-    schema: SchemaRef,
-    limits: BodyLimits,
-    rows: Rows,
-    syntax: Syntax,
-    columns: Members,
-    ready: VecDeque<RecordBatch>,
-    batch: Size,
-    total: u64,
-    line: u64,
+    rows: Kind,
     failed: Option<FormatError>,
 }
 
-/// What the batch under construction has.
-#[derive(Default)]
-struct Size {
-    rows: usize,
-    bytes: usize,
-}
-
-enum Syntax {
-    Json,
-    NdJson,
-    Csv { header: Option<Header>, record: Record },
+enum Kind {
+    Text(Box<TextRows>),
+    Arrow(Box<ArrowRows>),
 }
 
 impl BodyReader {
     /// A reader of bodies in `format` for `schema`, whose types must be ones that datasets store.
-    /// Errors: `unsupported_format` (Arrow bodies), `unsupported_type`.
+    /// Errors: `unsupported_format` (Parquet), `unsupported_type`.
     pub fn new(format: Format, schema: SchemaRef, limits: BodyLimits) -> Result<Self> {
-        let syntax = match format {
-            Format::Json => Syntax::Json,
-            Format::NdJson => Syntax::NdJson,
-            Format::Csv => Syntax::Csv { header: None, record: Record::default() },
-            Format::ArrowStream => return Err(FormatError::UnsupportedFormat { format }),
+        let rows = match format {
+            Format::ArrowStream | Format::ArrowFile => Kind::Arrow(Box::new(ArrowRows::new(format, schema, limits))),
+            _ => Kind::Text(Box::new(TextRows::new(format, schema, limits)?)),
         };
-        Ok(Self {
-            rows: Rows::new(format, limits.row_bytes())?,
-            columns: Members::new(schema.fields())?,
-            schema,
-            limits,
-            syntax,
-            ready: VecDeque::new(),
-            batch: Size::default(),
-            total: 0,
-            line: 0,
-            failed: None,
-        })
+        Ok(Self { rows, failed: None })
     }
 
     /// Reads a piece of the body.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<()> {
-        self.unless_failed(|reader| reader.read(bytes))
+        self.unless_failed(|rows| match rows {
+            Kind::Text(rows) => rows.feed(bytes),
+            Kind::Arrow(rows) => {
+                rows.feed(bytes);
+                Ok(())
+            }
+        })
     }
 
     /// The next ready batch; never empty. Call until `None` after each piece.
-    pub fn take_batch(&mut self) -> Option<RecordBatch> {
-        self.ready.pop_front()
+    /// Rows of text that were ready before an error are still answered.
+    pub fn take_batch(&mut self) -> Result<Option<RecordBatch>> {
+        if let Kind::Text(rows) = &mut self.rows
+            && let Some(batch) = rows.next()
+        {
+            return Ok(Some(batch));
+        }
+        self.unless_failed(|rows| match rows {
+            Kind::Text(_) => Ok(None),
+            Kind::Arrow(rows) => rows.next(),
+        })
     }
 
     /// Ends the body and answers its last batch. Batches that were ready before must have been taken.
     /// Errors: those of a last row, `truncated_body`, `empty_body`.
     pub fn finish(&mut self) -> Result<Option<RecordBatch>> {
-        self.unless_failed(Self::end)?;
-        Ok(self.ready.pop_front())
+        self.unless_failed(|rows| match rows {
+            Kind::Text(rows) => rows.end().map(|()| rows.next()),
+            Kind::Arrow(rows) => rows.end().map(|()| None),
+        })
     }
 
     /// Rows read so far.
     pub fn rows(&self) -> u64 {
-        self.total
+        match &self.rows {
+            Kind::Text(rows) => rows.rows(),
+            Kind::Arrow(rows) => rows.rows(),
+        }
     }
 
-    fn unless_failed(&mut self, step: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+    fn unless_failed<T>(&mut self, step: impl FnOnce(&mut Kind) -> Result<T>) -> Result<T> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        step(self).inspect_err(|error| self.failed = Some(error.clone()))
-    }
-
-    fn read(&mut self, mut bytes: &[u8]) -> Result<()> {
-        loop {
-            let (row, line) = (self.total + 1, self.line + 1);
-            let next = self.rows.next(&mut bytes).map_err(|error| place(&self.syntax, error, row, line))?;
-            let Some(text) = next else { return Ok(()) };
-            let mut target = Target { syntax: &mut self.syntax, columns: &mut self.columns, limits: self.limits };
-            let read = target.row(text, false).map_err(|error| place(&self.syntax, error, row, line))?;
-            self.line += memchr::memchr_iter(b'\n', text).count() as u64;
-            self.count(read)?;
-        }
-    }
-
-    fn end(&mut self) -> Result<()> {
-        let (row, line) = (self.total + 1, self.line + 1);
-        let text = self.rows.rest();
-        if !text.is_empty() {
-            let mut target = Target { syntax: &mut self.syntax, columns: &mut self.columns, limits: self.limits };
-            let read = target.row(text, true).map_err(|error| place(&self.syntax, error, row, line))?;
-            self.count(read)?;
-        }
-        self.rows.end().map_err(|error| place(&self.syntax, error, row, line))?;
-        if self.total == 0 {
-            return Err(FormatError::Empty);
-        }
-        self.cut_batch()
-    }
-
-    fn count(&mut self, read: Option<usize>) -> Result<()> {
-        let Some(bytes) = read else { return Ok(()) };
-        self.total += 1;
-        self.batch.rows += 1;
-        self.batch.bytes += bytes;
-        if self.batch.rows >= self.limits.batch_rows || self.batch.bytes >= self.limits.batch_bytes {
-            self.cut_batch()?;
-        }
-        Ok(())
-    }
-
-    fn cut_batch(&mut self) -> Result<()> {
-        let rows = std::mem::take(&mut self.batch).rows;
-        if rows > 0 {
-            let (arrays, _, _) = self.columns.finish()?;
-            let options = RecordBatchOptions::new().with_row_count(Some(rows));
-            self.ready.push_back(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?);
-        }
-        Ok(())
-    }
-}
-
-/// Adds the row and, in formats of lines, the line. A CSV header is row 0.
-fn place(syntax: &Syntax, error: FormatError, row: u64, line: u64) -> FormatError {
-    match syntax {
-        Syntax::Json => error.at(row, 0),
-        Syntax::NdJson => error.at(row, line),
-        Syntax::Csv { header: None, .. } => error.at(0, line),
-        Syntax::Csv { .. } => error.at(row, line),
-    }
-}
-
-/// Where the text of a row goes.
-struct Target<'a> {
-    syntax: &'a mut Syntax,
-    columns: &'a mut Members,
-    limits: BodyLimits,
-}
-
-impl Target<'_> {
-    /// Reads a row and answers about how many bytes it takes; `None` when it is no data row.
-    fn row(&mut self, bytes: &[u8], last: bool) -> Result<Option<usize>> {
-        let text = row_text(bytes, last)?;
-        let mut budget = Budget { used: 0, limit: self.limits.row_bytes().saturating_mul(4) };
-        match &mut self.syntax {
-            Syntax::NdJson if text.trim_ascii().is_empty() => return Ok(None),
-            Syntax::Json | Syntax::NdJson => {
-                read_row(text, self.columns, &mut budget)
-                    .map_err(|error| if last { error } else { whole_row(error) })?;
-            }
-            Syntax::Csv { header, record } => {
-                read_record(text, record)?;
-                match header {
-                    None => {
-                        *header = Some(Header::read(record, self.columns)?);
-                        return Ok(None);
-                    }
-                    Some(header) if record.is_blank() && header.len() > 1 => return Ok(None),
-                    Some(header) => header.push(record, self.columns, &mut budget)?,
-                }
-            }
-        }
-        Ok(Some(bytes.len() + self.columns.width() + budget.used))
-    }
-}
-
-/// The text of a row. A character cut in half at the end of the body is the body's fault.
-pub(crate) fn row_text(bytes: &[u8], last: bool) -> Result<&str> {
-    std::str::from_utf8(bytes).map_err(|error| match error.error_len() {
-        None if last => FormatError::truncated("the end of a character"),
-        _ => FormatError::utf8(),
-    })
-}
-
-/// A row whose end is known is not cut off, only wrong.
-pub(crate) fn whole_row(error: FormatError) -> FormatError {
-    match error {
-        FormatError::Truncated { missing, .. } => {
-            FormatError::json("the end of the row", format!("{missing} before it"))
-        }
-        other => other,
+        step(&mut self.rows).inspect_err(|error| self.failed = Some(error.clone()))
     }
 }

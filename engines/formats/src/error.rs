@@ -59,11 +59,14 @@ impl fmt::Display for Place {
 /// | `nesting_too_deep` | objects and lists within each other beyond the limit | invalid |
 /// | `empty_body` | no row at all | invalid |
 /// | `truncated_body` | the body ends within a row, an array or a compressed stream | invalid |
-/// | `invalid_gzip` | the compressed stream is damaged or followed by something else | invalid |
+/// | `invalid_gzip`, `invalid_zstd` | the compressed stream is damaged or followed by something else | invalid |
+/// | `invalid_arrow`, `invalid_parquet` | the bytes are not what the format says | invalid |
+/// | `batch_too_large` | a batch, dictionary, page or row group needs more memory than a push may use | too_large |
+/// | `unsupported_body` | a part of Arrow or Parquet that is not read: delta dictionaries, Brotli, encryption … | unsupported |
 /// | `row_too_large` | one row is larger than the limit | too_large |
 /// | `body_too_large` | the unpacked body is larger than the limit | too_large |
 /// | `too_many_columns` | more columns than a dataset may have | too_large |
-/// | `unsupported_format` | a format that this direction does not have | unsupported |
+/// | `unsupported_format` | a format that this reader does not have | unsupported |
 /// | `unsupported_type` | a type that this format cannot carry | unsupported |
 /// | `encoding_failed` | batches that do not fit the schema they were announced with | internal |
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -158,6 +161,39 @@ pub enum FormatError {
     /// A damaged compressed stream.
     #[error("the body is not valid gzip: {0}")]
     Gzip(&'static str),
+    /// A damaged zstd stream.
+    #[error("the body is not valid zstd: {0}")]
+    Zstd(&'static str),
+    /// Bytes that are not what the format says.
+    #[error("{place}: the body is not valid {}: {why}", binary_name(*format))]
+    Binary {
+        /// The format.
+        format: Format,
+        /// Where.
+        place: Place,
+        /// What is wrong, clipped.
+        why: String,
+    },
+    /// A part of the body that would take more memory than a push may use.
+    #[error("{what} takes more than {limit} bytes; {advice}")]
+    BatchTooLarge {
+        /// Which part.
+        what: String,
+        /// The limit in bytes.
+        limit: u64,
+        /// How to write it smaller.
+        advice: &'static str,
+    },
+    /// A part of the format that is not read here.
+    #[error("{what} in {} bodies; {advice}", binary_name(*format))]
+    UnsupportedBody {
+        /// The format.
+        format: Format,
+        /// What is not read.
+        what: String,
+        /// How to write it.
+        advice: &'static str,
+    },
     /// One row is larger than the limit.
     #[error("{place}: the row is larger than {limit} bytes; split it, or keep large values elsewhere")]
     RowTooLarge {
@@ -180,8 +216,8 @@ pub enum FormatError {
         /// The limit.
         limit: usize,
     },
-    /// A format that this direction does not have.
-    #[error("{format} is not read here; send {}", Format::READABLE)]
+    /// A format that this reader does not have.
+    #[error("{format} is not read by this reader")]
     UnsupportedFormat {
         /// The format.
         format: Format,
@@ -205,8 +241,13 @@ impl FormatError {
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::RowTooLarge { .. } | Self::BodyTooLarge { .. } | Self::TooManyColumns { .. } => ErrorKind::TooLarge,
-            Self::UnsupportedFormat { .. } | Self::UnsupportedType { .. } => ErrorKind::Unsupported,
+            Self::RowTooLarge { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BatchTooLarge { .. }
+            | Self::TooManyColumns { .. } => ErrorKind::TooLarge,
+            Self::UnsupportedFormat { .. } | Self::UnsupportedBody { .. } | Self::UnsupportedType { .. } => {
+                ErrorKind::Unsupported
+            }
             Self::Encode(_) => ErrorKind::Internal,
             _ => ErrorKind::Invalid,
         }
@@ -229,6 +270,11 @@ impl FormatError {
             Self::Empty => "empty_body",
             Self::Truncated { .. } => "truncated_body",
             Self::Gzip(_) => "invalid_gzip",
+            Self::Zstd(_) => "invalid_zstd",
+            Self::Binary { format: Format::Parquet, .. } => "invalid_parquet",
+            Self::Binary { .. } => "invalid_arrow",
+            Self::BatchTooLarge { .. } => "batch_too_large",
+            Self::UnsupportedBody { .. } => "unsupported_body",
             Self::RowTooLarge { .. } => "row_too_large",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::TooManyColumns { .. } => "too_many_columns",
@@ -250,12 +296,16 @@ impl FormatError {
             | Self::MissingValue { place }
             | Self::TooDeep { place, .. }
             | Self::Truncated { place, .. }
+            | Self::Binary { place, .. }
             | Self::RowTooLarge { place, .. }
             | Self::TooManyColumns { place, .. } => Some(place),
             Self::ColumnName(_)
             | Self::NoColumns
             | Self::Empty
             | Self::Gzip(_)
+            | Self::Zstd(_)
+            | Self::BatchTooLarge { .. }
+            | Self::UnsupportedBody { .. }
             | Self::BodyTooLarge { .. }
             | Self::UnsupportedFormat { .. }
             | Self::UnsupportedType { .. }
@@ -274,6 +324,7 @@ impl FormatError {
             | Self::MissingValue { place }
             | Self::TooDeep { place, .. }
             | Self::Truncated { place, .. }
+            | Self::Binary { place, .. }
             | Self::RowTooLarge { place, .. }
             | Self::TooManyColumns { place, .. } => Some(place),
             _ => None,
@@ -309,6 +360,16 @@ impl FormatError {
         Self::Syntax { format, place: Place::default(), found: found.into(), expected: expected.into() }
     }
 
+    /// Bytes of Arrow or Parquet that break its rules; `why` may be the text of a library's error.
+    pub(crate) fn binary(format: Format, why: impl fmt::Display) -> Self {
+        Self::Binary { format, place: Place::default(), why: clip_to(&why.to_string(), 200) }
+    }
+
+    /// A part that is too large to be held in memory.
+    pub(crate) fn batch_too_large(what: impl Into<String>, limit: usize, advice: &'static str) -> Self {
+        Self::BatchTooLarge { what: what.into(), limit: limit as u64, advice }
+    }
+
     pub(crate) fn truncated(missing: &'static str) -> Self {
         Self::Truncated { place: Place::default(), missing }
     }
@@ -341,6 +402,10 @@ impl FormatError {
         Self::RowTooLarge { place: Place::default(), limit }
     }
 
+    pub(crate) fn too_many_columns(limit: usize) -> Self {
+        Self::TooManyColumns { place: Place::default(), limit }
+    }
+
     /// Names the known column most like the unknown one, unless nothing is like it.
     pub(crate) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Self {
         let clipped = clip(name);
@@ -362,15 +427,22 @@ impl From<arrow::error::ArrowError> for FormatError {
     }
 }
 
+fn binary_name(format: Format) -> &'static str {
+    if format == Format::Parquet { "Parquet" } else { "Arrow" }
+}
+
 fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
 /// What a body holds must not fill a log line or an answer.
 pub(crate) fn clip(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let mut clipped: String = text.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if text.chars().nth(LONGEST).is_some() {
+    clip_to(text, 60)
+}
+
+fn clip_to(text: &str, longest: usize) -> String {
+    let mut clipped: String = text.chars().take(longest).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(longest).is_some() {
         clipped.push('…');
     }
     clipped

@@ -13,14 +13,20 @@ pub enum Format {
     Csv,
     /// The Arrow IPC stream format.
     ArrowStream,
+    /// The Arrow IPC file format.
+    ArrowFile,
+    /// Apache Parquet.
+    Parquet,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 4] = [Self::Json, Self::NdJson, Self::Csv, Self::ArrowStream];
+    pub const ALL: [Self; 6] = [Self::Json, Self::NdJson, Self::Csv, Self::ArrowStream, Self::ArrowFile, Self::Parquet];
 
-    /// The media types of the formats that [`BodyReader`](crate::BodyReader) reads, for messages.
-    pub(crate) const READABLE: &'static str = "application/json, application/x-ndjson or text/csv";
+    /// Whether rows are text, without types of their own.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Json | Self::NdJson | Self::Csv)
+    }
 
     /// The media type, without parameters.
     pub fn media_type(self) -> &'static str {
@@ -29,6 +35,8 @@ impl Format {
             Self::NdJson => "application/x-ndjson",
             Self::Csv => "text/csv",
             Self::ArrowStream => "application/vnd.apache.arrow.stream",
+            Self::ArrowFile => "application/vnd.apache.arrow.file",
+            Self::Parquet => "application/vnd.apache.parquet",
         }
     }
 
@@ -43,11 +51,13 @@ impl Format {
             }
             "text/csv" => Some(Self::Csv),
             "application/vnd.apache.arrow.stream" => Some(Self::ArrowStream),
+            "application/vnd.apache.arrow.file" => Some(Self::ArrowFile),
+            "application/vnd.apache.parquet" => Some(Self::Parquet),
             _ => None,
         }
     }
 
-    /// The format of a `?format=` word: `json`, `ndjson`, `csv` or `arrow`.
+    /// The format of a `?format=` word: `json`, `ndjson`, `csv`, `arrow`, `arrow-file` or `parquet`.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.name() == name)
     }
@@ -59,6 +69,8 @@ impl Format {
             Self::NdJson => "ndjson",
             Self::Csv => "csv",
             Self::ArrowStream => "arrow",
+            Self::ArrowFile => "arrow-file",
+            Self::Parquet => "parquet",
         }
     }
 }

@@ -178,6 +178,6 @@ fn types_that_datasets_do_not_store_are_refused_by_name() {
         let error = BodyReader::new(Format::Json, schema, BodyLimits::default()).err().expect("not stored");
         assert_eq!((error.code(), error.kind()), ("unsupported_type", ErrorKind::Unsupported));
     }
-    let arrow = BodyReader::new(Format::ArrowStream, schema(), BodyLimits::default()).err().expect("not read");
-    assert_eq!((arrow.code(), arrow.kind()), ("unsupported_format", ErrorKind::Unsupported));
+    let parquet = BodyReader::new(Format::Parquet, schema(), BodyLimits::default()).err().expect("not read");
+    assert_eq!((parquet.code(), parquet.kind()), ("unsupported_format", ErrorKind::Unsupported));
 }

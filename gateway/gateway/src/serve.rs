@@ -73,7 +73,7 @@ impl Gateway {
         let new_owner = folder.ensure_owner(catalog.as_ref()).await?;
         let engine = Engine::new(engine_options(settings, &folder), Arc::clone(&catalog), Arc::clone(&lake));
         let engine = Arc::new(engine.map_err(|e| Failure::other(format!("the query engine cannot start: {e}")))?);
-        let app = App::new(catalog, lake, engine, limits(settings), edge(settings, address));
+        let app = App::new(catalog, lake, engine, limits(settings, &folder), edge(settings, address));
         let settings = settings.clone();
         Ok(Self { settings, folder, app, listener, address, new_owner, stop: CancellationToken::new() })
     }
@@ -242,7 +242,7 @@ fn upkeep_options(settings: &Settings, folder: &DataFolder) -> UpkeepOptions {
     }
 }
 
-fn limits(settings: &Settings) -> Limits {
+fn limits(settings: &Settings, folder: &DataFolder) -> Limits {
     let ingest = &settings.ingest;
     Limits {
         max_body: ingest.max_body.bytes(),
@@ -253,6 +253,7 @@ fn limits(settings: &Settings) -> Limits {
         push_patience: ingest.queue_timeout,
         push_timeout: ingest.timeout,
         idle_timeout: ingest.idle_timeout,
+        spool: folder.join("spill"),
         default_rows: settings.query.default_rows as u64,
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use lakegate_catalog::ErrorKind;
+use lakegate_formats::Format;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::app::Limits;
@@ -16,6 +17,8 @@ const UNIT: u64 = 64 << 10;
 const LEAST: u64 = 1 << 20;
 /// A row group before it is written, and what its writer needs.
 const ROW_GROUP: u64 = 16 << 20;
+/// A message of Arrow or a row group of Parquet, packed and unpacked, beside the row group that is written.
+const COLUMNS: u64 = 192 << 20;
 
 /// The places for pushes: a number of them, and the memory that they share. Whoever finds none waits in line, for a
 /// bounded time; the line is bounded too.
@@ -55,8 +58,8 @@ impl Admission {
     }
 
     /// Waits for a place. Errors: `too_many_pushes` when the line is full, or the wait too long.
-    pub(crate) async fn admit(&self, headers: &HeaderMap) -> Result<Place> {
-        let units = self.needed(headers);
+    pub(crate) async fn admit(&self, headers: &HeaderMap, format: Option<Format>) -> Result<Place> {
+        let units = self.needed(headers, format);
         if let Some(place) = self.at_once(units) {
             return Ok(place);
         }
@@ -80,10 +83,14 @@ impl Admission {
 
     /// What a push will hold at most, in units. A body of known length makes values of a few times its size; one
     /// that is compressed, or does not say, may be anything.
-    fn needed(&self, headers: &HeaderMap) -> u32 {
+    fn needed(&self, headers: &HeaderMap, format: Option<Format>) -> u32 {
         let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         let known = length.filter(|_| !headers.contains_key(header::CONTENT_ENCODING));
-        let bytes = known.map_or(self.most, |length| length.saturating_mul(4).saturating_add(LEAST).min(self.most));
+        let (times, most) = match format {
+            Some(format) if !format.is_text() => (8, self.most.max(COLUMNS)),
+            _ => (4, self.most),
+        };
+        let bytes = known.map_or(most, |length| length.saturating_mul(times).saturating_add(LEAST).min(most));
         u32::try_from(bytes.div_ceil(UNIT).clamp(1, self.units)).unwrap_or(u32::MAX)
     }
 }
@@ -106,6 +113,7 @@ mod tests {
             push_patience: Duration::from_millis(20),
             push_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(30),
+            spool: std::env::temp_dir(),
             default_rows: 10_000,
         })
     }
@@ -117,33 +125,36 @@ mod tests {
     #[tokio::test]
     async fn memory_is_shared_and_given_back() {
         let admission = admission();
-        let large = admission.admit(&HeaderMap::new()).await.expect("64 MiB of 160");
-        let other = admission.admit(&sized(1 << 30)).await.expect("64 MiB more");
-        assert_eq!(admission.admit(&HeaderMap::new()).await.err().map(|e| e.code), Some("too_many_pushes"));
-        let small = admission.admit(&sized(1_000)).await.expect("there is room for a small one");
-        assert!(admission.admit(&sized(1_000)).await.is_err(), "every place is taken");
+        let large = admission.admit(&HeaderMap::new(), None).await.expect("64 MiB of 160");
+        let other = admission.admit(&sized(1 << 30), None).await.expect("64 MiB more");
+        assert_eq!(admission.admit(&HeaderMap::new(), None).await.err().map(|e| e.code), Some("too_many_pushes"));
+        let small = admission.admit(&sized(1_000), None).await.expect("there is room for a small one");
+        assert!(admission.admit(&sized(1_000), None).await.is_err(), "every place is taken");
         drop((large, other, small));
         for _ in 0..3 {
-            admission.admit(&HeaderMap::new()).await.expect("all of it came back");
+            admission.admit(&HeaderMap::new(), None).await.expect("all of it came back");
         }
     }
 
     #[tokio::test]
     async fn the_line_is_bounded() {
         let admission = Arc::new(Admission { patience: Duration::from_secs(60), ..admission() });
-        let held: Vec<_> =
-            [admission.admit(&sized(1)).await, admission.admit(&sized(1)).await, admission.admit(&sized(1)).await]
-                .into_iter()
-                .collect::<Result<_>>()
-                .expect("three places");
+        let held: Vec<_> = [
+            admission.admit(&sized(1), None).await,
+            admission.admit(&sized(1), None).await,
+            admission.admit(&sized(1), None).await,
+        ]
+        .into_iter()
+        .collect::<Result<_>>()
+        .expect("three places");
         let waiting = tokio::spawn({
             let admission = Arc::clone(&admission);
-            async move { admission.admit(&sized(1)).await.is_ok() }
+            async move { admission.admit(&sized(1), None).await.is_ok() }
         });
         while admission.line.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(admission.admit(&sized(1)).await.is_err(), "one waits already");
+        assert!(admission.admit(&sized(1), None).await.is_err(), "one waits already");
         drop(held);
         assert!(waiting.await.expect("joined"), "who waited gets a place");
     }

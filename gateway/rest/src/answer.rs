@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
+use arrow::array::RecordBatch;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 use futures::{StreamExt as _, stream};
-use lakegate_formats::{Format, RowEncoder, unique_names};
+use lakegate_catalog::ErrorKind;
+use lakegate_formats::{Format, FormatError, RowEncoder, unique_names};
 use lakegate_query::QueryStream;
 use serde_json::json;
 use std::sync::Arc;
@@ -62,7 +64,8 @@ fn versions_header(versions: &[(String, u64)]) -> String {
 struct Answering {
     format: Format,
     query: QueryStream,
-    encoder: RowEncoder,
+    /// Away while a thread works with it.
+    encoder: Option<RowEncoder>,
     rows: u64,
     started: Instant,
     metrics: Arc<Metrics>,
@@ -75,7 +78,7 @@ struct Answering {
 impl Answering {
     fn new(format: Format, query: QueryStream, metrics: Arc<Metrics>, started: Instant, keep: Keep) -> Result<Self> {
         let encoder = RowEncoder::new(format, &unique_names(&query.schema()))?;
-        Ok(Self { format, query, encoder, rows: 0, started, metrics, outcome: None, keep, cut: false })
+        Ok(Self { format, query, encoder: Some(encoder), rows: 0, started, metrics, outcome: None, keep, cut: false })
     }
 
     /// What comes before the rows, and the first rows.
@@ -87,14 +90,14 @@ impl Answering {
             out.extend_from_slice(head.trim_end_matches('}').as_bytes());
             out.extend_from_slice(b",\"rows\":[");
         }
-        self.encoder.start(&mut out)?;
+        self.encoder()?.start(&mut out)?;
         match self.query.next().await {
-            Some(Ok(batch)) => self.encode(&batch, &mut out)?,
+            Some(Ok(batch)) => self.encode(batch, &mut out).await?,
             Some(Err(error)) => {
                 self.outcome = Some(Outcome::Failed);
                 return Err(error.into());
             }
-            None => self.end(&mut out)?,
+            None => self.end(&mut out).await?,
         }
         Ok(out)
     }
@@ -106,13 +109,18 @@ impl Answering {
             return std::mem::take(&mut self.cut).then(|| Err(std::io::Error::other("the query failed")));
         }
         let mut out = Vec::new();
-        let piece = match self.query.next().await {
-            Some(Ok(batch)) => self.encode(&batch, &mut out),
-            Some(Err(error)) => Err(error.into()),
-            None => self.end(&mut out),
-        };
-        let Err(problem) = piece else {
-            return Some(Ok(out));
+        let problem = loop {
+            let piece = match self.query.next().await {
+                Some(Ok(batch)) => self.encode(batch, &mut out).await,
+                Some(Err(error)) => Err(error.into()),
+                None => self.end(&mut out).await,
+            };
+            match piece {
+                Err(problem) => break problem,
+                // Parquet comes a row group at a time: most batches add nothing yet.
+                Ok(()) if out.is_empty() && self.outcome.is_none() => {}
+                Ok(()) => return Some(Ok(out)),
+            }
         };
         self.outcome = Some(Outcome::Failed);
         tracing::info!(query_id = self.query.id(), code = problem.code, "query failed after its answer began");
@@ -120,18 +128,43 @@ impl Answering {
         Some(self.late(&problem))
     }
 
-    fn encode(&mut self, batch: &arrow::array::RecordBatch, out: &mut Vec<u8>) -> Result<()> {
-        self.rows += batch.num_rows() as u64;
-        Ok(self.encoder.batch(batch, out)?)
+    fn encoder(&mut self) -> Result<&mut RowEncoder> {
+        self.encoder.as_mut().ok_or_else(given_up)
     }
 
-    fn end(&mut self, out: &mut Vec<u8>) -> Result<()> {
-        self.encoder.finish(out)?;
+    async fn encode(&mut self, batch: RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+        self.rows += batch.num_rows() as u64;
+        self.step(out, move |encoder, out| encoder.batch(&batch, out)).await
+    }
+
+    async fn end(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        self.step(out, RowEncoder::finish).await?;
         if self.format == Format::Json {
             self.json_tail(out, "");
         }
         self.outcome = Some(Outcome::Done);
         Ok(())
+    }
+
+    /// One step of the encoder. Compressing a row group takes long, so that it is done elsewhere.
+    async fn step(
+        &mut self,
+        out: &mut Vec<u8>,
+        step: impl FnOnce(&mut RowEncoder, &mut Vec<u8>) -> Result<(), FormatError> + Send + 'static,
+    ) -> Result<()> {
+        if self.format != Format::Parquet {
+            return Ok(step(self.encoder()?, out)?);
+        }
+        let mut encoder = self.encoder.take().ok_or_else(given_up)?;
+        let mut piece = std::mem::take(out);
+        let done = tokio::task::spawn_blocking(move || {
+            let done = step(&mut encoder, &mut piece);
+            (encoder, piece, done)
+        });
+        let (encoder, piece, done) = done.await.map_err(|_| given_up())?;
+        self.encoder = Some(encoder);
+        *out = piece;
+        Ok(done?)
     }
 
     fn json_tail(&self, out: &mut Vec<u8>, error: &str) {
@@ -153,10 +186,16 @@ impl Answering {
         match self.format {
             Format::Json => self.json_tail(&mut out, &format!(",\"error\":{error}")),
             Format::NdJson => out.extend_from_slice(format!("{{\"$error\":{error}}}\n").as_bytes()),
-            Format::Csv | Format::ArrowStream => return Err(std::io::Error::other(problem.code)),
+            Format::Csv | Format::ArrowStream | Format::ArrowFile | Format::Parquet => {
+                return Err(std::io::Error::other(problem.code));
+            }
         }
         Ok(out)
     }
+}
+
+fn given_up() -> Problem {
+    Problem::new(ErrorKind::Internal, "internal", "the answer was given up")
 }
 
 impl Drop for Answering {

@@ -1,5 +1,6 @@
 //! What every handler sees.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub struct Limits {
     pub push_timeout: Duration,
     /// How long a push may send nothing.
     pub idle_timeout: Duration,
+    /// A folder for bodies that have to be there whole before they can be read.
+    pub spool: PathBuf,
     /// Rows of a JSON answer when the request sets no limit.
     pub default_rows: u64,
 }

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, BodyDataStream, Bytes};
+use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use lakegate_catalog::{Access, Caller, Column, DatasetName, ErrorKind, NewDataset, Role};
-use lakegate_formats::{BodyLimits, Format, Inferrer};
+use lakegate_formats::Format;
 use lakegate_lake::{Append, Begin, Committed, LakeError, PushRecord, Table};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -19,8 +19,10 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::caller::Identified;
 use crate::datasets::{DatasetPath, abandon, allow_create, check_width, register};
+use crate::decode::{Head, write_rows};
 use crate::extract::{Path, Query};
-use crate::intake::{Intake, Rows, first_half, linger};
+use crate::infer::infer;
+use crate::intake::{Intake, first_half, linger};
 use crate::metrics::Outcome;
 use crate::problem::{Problem, ProblemDocument, Result};
 use crate::receipts::Receipt;
@@ -36,7 +38,7 @@ pub(crate) struct IngestQuery {
     /// Create the dataset from this push if it does not exist.
     #[serde(default)]
     create: bool,
-    /// `json`, `ndjson` or `csv`; beats `Content-Type`.
+    /// `json`, `ndjson`, `csv`, `arrow`, `arrow-file` or `parquet`; beats `Content-Type`.
     format: Option<String>,
 }
 
@@ -58,8 +60,8 @@ pub(crate) struct PushAnswer {
 #[utoipa::path(post, path = "/v1/datasets/{ns}/{name}/ingest", tag = "push",
     params(DatasetPath, IngestQuery,
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key with the same body counts once"),
-        ("Content-Encoding" = Option<String>, Header, description = "`gzip` or `identity`")),
-    request_body(description = "Rows", content((Vec<serde_json::Value> = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
+        ("Content-Encoding" = Option<String>, Header, description = "`gzip`, `zstd` or `identity`")),
+    request_body(description = "Rows", content((Vec<serde_json::Value> = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.arrow.file"), (Vec<u8> = "application/vnd.apache.parquet"))),
     responses(
         (status = 200, description = "Stored", body = PushAnswer),
         (status = "default", description = "What is wrong; nothing was stored", body = ProblemDocument, content_type = "application/problem+json"),
@@ -72,8 +74,8 @@ pub(crate) async fn ingest(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    let _place = app.pushes.admit(&headers).await?;
     let push = Push { app: &app, caller: &caller, headers: &headers };
+    let _place = app.pushes.admit(&headers, push.format(&query).ok()).await?;
     let mut stream = body.into_data_stream();
     let done = push.run(&path, &query, &mut stream).await;
     if done.is_err() {
@@ -130,7 +132,7 @@ impl Push<'_> {
                 // Nothing to create: pushes of rows run side by side.
                 drop(turn);
                 let table = self.app.lake.table(access.dataset.id).await?;
-                let committed = self.append(&table, key, intake, Vec::new()).await?;
+                let committed = self.append(&table, key, intake, Head::none()).await?;
                 return Ok(Stored { name, dataset: access.dataset.id, committed });
             }
             None => self.create(&name, key, intake).await?,
@@ -145,11 +147,11 @@ impl Push<'_> {
             (None, Some(media)) => media.to_str().ok().and_then(Format::from_media_type),
             (None, None) => None,
         };
-        let found = found.filter(|format| *format != Format::ArrowStream);
         found.ok_or_else(|| {
             unsupported(
-                "name the format of the rows: Content-Type application/json, application/x-ndjson or text/csv, or \
-                 ?format=json|ndjson|csv",
+                "name the format of the rows: Content-Type application/json, application/x-ndjson, text/csv, \
+                 application/vnd.apache.arrow.stream, application/vnd.apache.arrow.file or \
+                 application/vnd.apache.parquet, or ?format=json|ndjson|csv|arrow|arrow-file|parquet",
             )
         })
     }
@@ -175,31 +177,22 @@ impl Push<'_> {
         Ok(Some(first_half(hash)))
     }
 
-    /// Pushes to a table that exists. `sample` was read from the body before.
+    /// Pushes to a table that exists. `head` was read from the body before.
     async fn append(
         &self,
         table: &Arc<Table>,
         key: Option<[u8; 16]>,
         intake: Intake<'_>,
-        sample: Vec<Bytes>,
+        head: Head,
     ) -> Result<Committed> {
         match table.begin(key).await? {
             Begin::Seen(record) => self.compare(intake, &record).await,
-            Begin::New(append) => self.write(*append, intake, sample).await,
+            Begin::New(append) => self.write(*append, intake, head).await,
         }
     }
 
-    async fn write(&self, mut append: Append, mut intake: Intake<'_>, sample: Vec<Bytes>) -> Result<Committed> {
-        let mut rows = Rows::new(intake.format(), append.schema(), &self.app.limits)?;
-        for bytes in sample {
-            feed(&mut rows, &bytes, &mut append).await?;
-        }
-        while let Some(bytes) = intake.next().await? {
-            feed(&mut rows, &bytes, &mut append).await?;
-        }
-        if let Some(last) = rows.finish()? {
-            append.write(&last).await?;
-        }
+    async fn write(&self, mut append: Append, mut intake: Intake<'_>, head: Head) -> Result<Committed> {
+        write_rows(&mut append, &mut intake, head, &self.app.limits).await?;
         self.app.metrics.push_received(intake.decoded());
         Ok(step!("commit", append.commit(Some(intake.body_hash()))).await?)
     }
@@ -218,13 +211,13 @@ impl Push<'_> {
     /// push that fails leaves no dataset.
     async fn create(&self, name: &DatasetName, key: Option<[u8; 16]>, mut intake: Intake<'_>) -> Result<Stored> {
         let owner = allow_create(self.app, self.caller, name).await?;
-        let (columns, sample) = self.infer(&mut intake).await?;
+        let (columns, head) = infer(&mut intake, &self.app.limits).await?;
         check_width(&columns)?;
         Column::check_all(&columns)?;
         let new = NewDataset::root(name.clone(), columns);
         let id = new.id;
         self.app.lake.create(id, &new.schema).await?;
-        let pushed = async { self.append(&self.app.lake.table(id).await?, key, intake, sample).await };
+        let pushed = async { self.append(&self.app.lake.table(id).await?, key, intake, head).await };
         let committed = match pushed.await {
             Ok(committed) => committed,
             Err(problem) => {
@@ -235,30 +228,4 @@ impl Push<'_> {
         register(self.app, new, owner).await?;
         Ok(Stored { name: name.clone(), dataset: id, committed })
     }
-
-    /// The columns of a body, and the part of it that was read to know them.
-    async fn infer(&self, intake: &mut Intake<'_>) -> Result<(Vec<Column>, Vec<Bytes>)> {
-        let limits = BodyLimits { max_row_bytes: self.app.limits.max_row, ..BodyLimits::default() };
-        let mut inferrer = Inferrer::new(intake.format(), limits)?;
-        let mut sample = Vec::new();
-        while let Some(bytes) = intake.next().await? {
-            let more = inferrer.feed(&bytes)?;
-            sample.push(bytes);
-            if !more {
-                break;
-            }
-        }
-        Ok((inferrer.finish()?, sample))
-    }
-}
-
-async fn feed(rows: &mut Rows, bytes: &[u8], append: &mut Append) -> Result<()> {
-    // A large piece is fed in steps, so that at most a few batches wait in memory.
-    for step in bytes.chunks(256 << 10) {
-        rows.feed(step)?;
-        while let Some(batch) = rows.take() {
-            append.write(&batch).await?;
-        }
-    }
-    Ok(())
 }

@@ -1,28 +1,99 @@
-//! A push's body on its way in: decompressed, counted, hashed and parsed as it arrives.
+//! A push's body on its way in: decompressed, counted and hashed as it arrives.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use axum::body::{BodyDataStream, Bytes};
 use axum::http::{HeaderMap, header};
 use futures::StreamExt as _;
 use lakegate_catalog::ErrorKind;
-use lakegate_formats::{BodyLimits, BodyReader, Format, FormatError, Gunzip};
+use lakegate_formats::{Format, FormatError, Gunzip, Unzstd};
 use sha2::{Digest as _, Sha256};
 
 use crate::app::Limits;
 use crate::problem::{Problem, Result};
 
-/// Compressed bytes that are unpacked in one go: gzip makes at most about a thousand times more of them.
-const COMPRESSED_STEP: usize = 4 << 10;
+/// Bytes of gzip that are unpacked in one go: it makes at most about a thousand times more of them.
+const GZIP_STEP: usize = 4 << 10;
+
+/// Bytes of zstd that are unpacked in one go: four make 128 KiB at worst.
+const ZSTD_STEP: usize = 128;
+
+/// Unpacked bytes that are handed on together, unless no more have come.
+const PIECE: usize = 64 << 10;
+
+/// How a body is compressed.
+enum Packing {
+    None,
+    Gzip(Box<Gunzip>),
+    Zstd(Box<Unzstd>),
+}
+
+impl Packing {
+    /// What `Content-Encoding` says. Errors: 415 for an encoding that is not done here.
+    fn of(headers: &HeaderMap, max: u64) -> Result<Self> {
+        let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
+            return Ok(Self::None);
+        };
+        match encoding.as_bytes().to_ascii_lowercase().as_slice() {
+            b"gzip" | b"x-gzip" => Ok(Self::Gzip(Box::new(Gunzip::new(max)))),
+            b"zstd" => Ok(Self::Zstd(Box::new(Unzstd::new(max)?))),
+            b"identity" | b"" => Ok(Self::None),
+            _ => Err(Problem::new(
+                ErrorKind::Unsupported,
+                "unsupported_media_type",
+                "Content-Encoding may be gzip, zstd or identity",
+            )),
+        }
+    }
+
+    fn step(&self) -> usize {
+        match self {
+            Self::None => usize::MAX,
+            Self::Gzip(_) => GZIP_STEP,
+            Self::Zstd(_) => ZSTD_STEP,
+        }
+    }
+
+    /// Takes some of what is waiting and unpacks it.
+    fn unpack(&mut self, waiting: &mut Bytes) -> Result<Bytes> {
+        let mut unpacked = Vec::new();
+        while unpacked.len() < PIECE && !waiting.is_empty() {
+            let piece = waiting.split_to(waiting.len().min(self.step()));
+            if matches!(self, Self::None) {
+                return Ok(piece);
+            }
+            self.unpack_step(&piece, &mut unpacked)?;
+        }
+        Ok(unpacked.into())
+    }
+
+    fn unpack_step(&mut self, piece: &[u8], unpacked: &mut Vec<u8>) -> Result<()> {
+        let mut keep = |bytes: &[u8]| {
+            unpacked.extend_from_slice(bytes);
+            Ok(())
+        };
+        match self {
+            Self::None => Ok(()),
+            Self::Gzip(gunzip) => Ok(gunzip.feed(piece, &mut keep)?),
+            Self::Zstd(unzstd) => Ok(unzstd.feed(piece, &mut keep)?),
+        }
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        match std::mem::replace(self, Self::None) {
+            Self::None => Ok(()),
+            Self::Gzip(gunzip) => Ok(gunzip.finish()?),
+            Self::Zstd(unzstd) => Ok(unzstd.finish()?),
+        }
+    }
+}
 
 /// The decoded bytes of a request body, piece by piece.
 pub(crate) struct Intake<'a> {
     stream: &'a mut BodyDataStream,
-    gunzip: Option<Gunzip>,
+    packing: Packing,
     format: Format,
     hash: Sha256,
     decoded: u64,
@@ -44,10 +115,7 @@ impl<'a> Intake<'a> {
         stream: &'a mut BodyDataStream,
         limits: &Limits,
     ) -> Result<Self> {
-        let gunzip = match content_encoding(headers)? {
-            true => Some(Gunzip::new(limits.max_body)),
-            false => None,
-        };
+        let packing = Packing::of(headers, limits.max_body)?;
         let announced =
             headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if announced > Some(limits.max_body) {
@@ -59,7 +127,7 @@ impl<'a> Intake<'a> {
         hash.update([0]);
         Ok(Self {
             stream,
-            gunzip,
+            packing,
             format,
             hash,
             decoded: 0,
@@ -74,16 +142,15 @@ impl<'a> Intake<'a> {
 
     /// The next decoded bytes; `None` at the end.
     ///
-    /// Errors: `body_too_large`, `invalid_gzip`, `truncated_body`, and `body_timeout` when nothing
+    /// Errors: `body_too_large`, `invalid_gzip`, `invalid_zstd`, `truncated_body`, and `body_timeout` when nothing
     /// comes for a while.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             if self.waiting.is_empty() && !self.receive().await? {
                 return Ok(None);
             }
-            let step = if self.gunzip.is_some() { COMPRESSED_STEP } else { usize::MAX };
-            let piece = self.waiting.split_to(self.waiting.len().min(step));
-            let decoded = self.decode(piece)?;
+            let decoded = self.packing.unpack(&mut self.waiting)?;
+            self.count(&decoded)?;
             if !decoded.is_empty() {
                 self.hash.update(&decoded);
                 return Ok(Some(decoded));
@@ -108,9 +175,7 @@ impl<'a> Intake<'a> {
             }
             Ok(None) => {
                 self.ended = true;
-                if let Some(gunzip) = self.gunzip.take() {
-                    gunzip.finish()?;
-                }
+                self.packing.finish()?;
                 Ok(false)
             }
         }
@@ -125,23 +190,12 @@ impl<'a> Intake<'a> {
         Problem::new(ErrorKind::Deadline, "body_timeout", detail)
     }
 
-    fn decode(&mut self, piece: Bytes) -> Result<Bytes> {
-        let decoded = match &mut self.gunzip {
-            None => piece,
-            Some(gunzip) => {
-                let mut unpacked = Vec::new();
-                gunzip.feed(&piece, &mut |bytes| {
-                    unpacked.extend_from_slice(bytes);
-                    Ok(())
-                })?;
-                unpacked.into()
-            }
-        };
+    fn count(&mut self, decoded: &Bytes) -> Result<()> {
         self.decoded += decoded.len() as u64;
         if self.decoded > self.max {
             return Err(FormatError::BodyTooLarge { limit: self.max }.into());
         }
-        Ok(decoded)
+        Ok(())
     }
 
     /// Decoded bytes so far.
@@ -164,46 +218,6 @@ pub(crate) fn first_half(hash: Sha256) -> [u8; 16] {
     let mut half = [0; 16];
     half.copy_from_slice(&hash.finalize()[..16]);
     half
-}
-
-/// Whether the body is gzip.
-fn content_encoding(headers: &HeaderMap) -> Result<bool> {
-    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
-        return Ok(false);
-    };
-    match encoding.as_bytes().to_ascii_lowercase().as_slice() {
-        b"gzip" | b"x-gzip" => Ok(true),
-        b"identity" | b"" => Ok(false),
-        _ => Err(Problem::new(
-            ErrorKind::Unsupported,
-            "unsupported_media_type",
-            "Content-Encoding may be gzip or identity",
-        )),
-    }
-}
-
-/// Decoded bytes to batches of a dataset's columns.
-pub(crate) struct Rows {
-    reader: BodyReader,
-}
-
-impl Rows {
-    pub(crate) fn new(format: Format, schema: SchemaRef, limits: &Limits) -> Result<Self> {
-        let limits = BodyLimits { max_row_bytes: limits.max_row, ..BodyLimits::default() };
-        Ok(Self { reader: BodyReader::new(format, schema, limits)? })
-    }
-
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<()> {
-        Ok(self.reader.feed(bytes)?)
-    }
-
-    pub(crate) fn take(&mut self) -> Option<RecordBatch> {
-        self.reader.take_batch()
-    }
-
-    pub(crate) fn finish(&mut self) -> Result<Option<RecordBatch>> {
-        Ok(self.reader.finish()?)
-    }
 }
 
 /// Reads on for a moment after a push was refused, so that a client that is still sending gets to read

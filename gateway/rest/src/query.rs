@@ -46,9 +46,9 @@ pub(crate) struct Question {
     #[serde(default)]
     #[schema(example = "30s", pattern = "^[0-9]+(ms|s|m|h)$")]
     timeout: Option<String>,
-    /// `json`, `ndjson`, `csv` or `arrow`; `?format=` and `Accept` are the other ways.
+    /// `json`, `ndjson`, `csv`, `arrow`, `arrow-file` or `parquet`; `?format=` and `Accept` are the other ways.
     #[serde(default)]
-    #[schema(pattern = "^(json|ndjson|csv|arrow)$")]
+    #[schema(pattern = "^(json|ndjson|csv|arrow|arrow-file|parquet)$")]
     format: Option<String>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct AskedByUrl {
     limit: Option<u64>,
     /// How long it may take, such as `30s`.
     timeout: Option<String>,
-    /// `json`, `ndjson`, `csv` or `arrow`; beats `Accept`.
+    /// `json`, `ndjson`, `csv`, `arrow`, `arrow-file` or `parquet`; beats `Accept`.
     format: Option<String>,
     /// A time, or an object of versions as JSON.
     as_of: Option<String>,
@@ -97,7 +97,7 @@ impl TryFrom<AskedByUrl> for Question {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AnswerQuery {
-    /// `json`, `ndjson`, `csv` or `arrow`; beats `Accept`.
+    /// `json`, `ndjson`, `csv`, `arrow`, `arrow-file` or `parquet`; beats `Accept`.
     format: Option<String>,
 }
 
@@ -119,7 +119,7 @@ pub(crate) struct Answer {
         ("Lakegate-Query-Id" = Option<String>, Header, description = "An id of your own for this query, [A-Za-z0-9_-]{1,64}")),
     request_body = Question,
     responses(
-        (status = 200, description = "The rows", content((Answer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"))),
+        (status = 200, description = "The rows", content((Answer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.arrow.file"), (Vec<u8> = "application/vnd.apache.parquet"))),
         (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn query(
@@ -145,7 +145,7 @@ pub(crate) async fn query(
         ("Lakegate-Query-Id" = Option<String>, Header, description = "An id of your own for this query, [A-Za-z0-9_-]{1,64}"),
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an answer that is at hand")),
     responses(
-        (status = 200, description = "The rows", content((Answer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"))),
+        (status = 200, description = "The rows", content((Answer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.arrow.file"), (Vec<u8> = "application/vnd.apache.parquet"))),
         (status = 304, description = "The answer at hand is still right"),
         (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
     ))]
@@ -232,8 +232,9 @@ pub(crate) fn answer_format(named: Option<&str>, headers: &HeaderMap) -> Result<
         Problem::new(
             ErrorKind::Unsupported,
             "not_acceptable",
-            "answers come as application/json, application/x-ndjson, text/csv or application/vnd.apache.arrow.stream \
-             (?format=json|ndjson|csv|arrow)",
+            "answers come as application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream, \
+             application/vnd.apache.arrow.file or application/vnd.apache.parquet \
+             (?format=json|ndjson|csv|arrow|arrow-file|parquet)",
         )
     };
     if let Some(name) = named {

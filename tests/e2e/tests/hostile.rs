@@ -5,6 +5,7 @@ use lakegate_e2e::{Options, Result};
 
 const SQL: &str = "sql.yaml";
 const BODIES: &str = "bodies.yaml";
+const COLUMNAR: &str = "columnar.yaml";
 
 /// Every class that must have cases, and the file they are in.
 const CLASSES: &[(&str, &str)] = &[
@@ -32,6 +33,15 @@ const CLASSES: &[(&str, &str)] = &[
     ("gzip_bomb", BODIES),
     ("empty", BODIES),
     ("content_type", BODIES),
+    ("arrow_damage", COLUMNAR),
+    ("arrow_lengths", COLUMNAR),
+    ("arrow_bomb", COLUMNAR),
+    ("arrow_columns", COLUMNAR),
+    ("parquet_damage", COLUMNAR),
+    ("parquet_lengths", COLUMNAR),
+    ("parquet_bomb", COLUMNAR),
+    ("parquet_columns", COLUMNAR),
+    ("zstd_bomb", COLUMNAR),
 ];
 
 #[test]
@@ -41,7 +51,7 @@ fn every_class_has_six_cases_that_differ_in_more_than_literals() -> Result {
         assert!(distinct >= 6, "{class} has {distinct}");
     }
     let listed: std::collections::BTreeSet<_> = CLASSES.iter().map(|(class, _)| (*class).to_owned()).collect();
-    for file in [SQL, BODIES] {
+    for file in [SQL, BODIES, COLUMNAR] {
         for class in Corpus::read(file)?.classes() {
             assert!(listed.contains(class), "{class} of {file} is run by no test");
         }
@@ -83,4 +93,6 @@ classes! {
     host_access url_access statements nesting many_terms in_lists nested_calls recursive_cte value_bombs cross_joins casts
     versions dropped_words shows parameters
     truncated wrong_type_late invalid_utf8 byte_order_mark columns number_range gzip_bomb empty content_type
+    arrow_damage arrow_lengths arrow_bomb arrow_columns
+    parquet_damage parquet_lengths parquet_bomb parquet_columns zstd_bomb
 }

@@ -17,6 +17,8 @@ mod durability;
 #[cfg(test)]
 mod edge;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod lifecycle;

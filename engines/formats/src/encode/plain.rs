@@ -55,11 +55,14 @@ fn plain_field(field: &FieldRef) -> FieldRef {
     if ty == *field.data_type() { Arc::clone(field) } else { Arc::new(field.as_ref().clone().with_data_type(ty)) }
 }
 
-/// The plain type in whose place a type stands.
+/// The plain type in whose place a type stands. Decimals below 128 bits are younger than most readers.
 pub(super) fn plain_type(ty: &DataType) -> DataType {
     match ty {
         DataType::Dictionary(_, values) => plain_type(values),
         DataType::RunEndEncoded(_, values) => plain_type(values.data_type()),
+        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
+            DataType::Decimal128(*precision, *scale)
+        }
         DataType::Utf8View => DataType::Utf8,
         DataType::BinaryView => DataType::Binary,
         DataType::ListView(item) | DataType::List(item) => DataType::List(plain_field(item)),
@@ -144,7 +147,7 @@ fn list_view<O: OffsetSizeTrait>(array: &ArrayRef, item: &Arc<Field>) -> Result<
     Ok(Arc::new(GenericListArray::try_new(Arc::clone(item), offsets, items, view.nulls().cloned())?))
 }
 
-fn expand_runs(array: &ArrayRef) -> Result<ArrayRef> {
+pub(crate) fn expand_runs(array: &ArrayRef) -> Result<ArrayRef> {
     let DataType::RunEndEncoded(ends, _) = array.data_type() else { return Ok(Arc::clone(array)) };
     match ends.data_type() {
         DataType::Int16 => runs::<Int16Type>(array),

@@ -6,7 +6,7 @@ use super::MAX_COLUMNS;
 use super::shape::{Numbers, is_instant};
 use crate::column::read_bool;
 use crate::csv::Record;
-use crate::error::{FormatError, Place, Result};
+use crate::error::{FormatError, Result};
 use crate::text::{number, time};
 
 /// What the fields of each column have shown so far.
@@ -28,7 +28,7 @@ impl Columns {
     /// Columns with the names of a header.
     pub(super) fn new(header: &Record) -> Result<Self> {
         if header.len() > MAX_COLUMNS {
-            return Err(FormatError::TooManyColumns { place: Place::default(), limit: MAX_COLUMNS });
+            return Err(FormatError::too_many_columns(MAX_COLUMNS));
         }
         let columns = header.fields().map(|name| (name.unwrap_or_default().to_owned(), Fields::new())).collect();
         Ok(Self { columns })

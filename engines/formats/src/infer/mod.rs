@@ -6,11 +6,12 @@ mod shape;
 
 use lakegate_catalog::Column;
 
-use crate::body::{BodyLimits, row_text, whole_row};
+use crate::body::BodyLimits;
 use crate::csv::{Record, check_names, check_width, read_record};
 use crate::error::{FormatError, Result};
 use crate::format::Format;
 use crate::rows::Rows;
+use crate::text_body::{row_text, whole_row};
 
 /// Rows of the sample.
 const SAMPLE_ROWS: u64 = 10_000;
@@ -49,13 +50,13 @@ enum Sample {
 }
 
 impl Inferrer {
-    /// An inferrer for bodies in `format`. Errors: `unsupported_format` (Arrow says its types itself).
+    /// An inferrer for bodies in `format`. Errors: `unsupported_format` (Arrow and Parquet say their types themselves).
     pub fn new(format: Format, limits: BodyLimits) -> Result<Self> {
         let sample = match format {
             Format::Json => Sample::Json(shape::Fields::default()),
             Format::NdJson => Sample::NdJson(shape::Fields::default()),
             Format::Csv => Sample::Csv { columns: None, record: Record::default() },
-            Format::ArrowStream => return Err(FormatError::UnsupportedFormat { format }),
+            _ => return Err(FormatError::UnsupportedFormat { format }),
         };
         Ok(Self { rows: Rows::new(format, limits.row_bytes())?, sample, row: 0, line: 0, bytes: 0 })
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use lakegate_catalog::{Column, ColumnType};
 
 use super::MAX_COLUMNS;
-use crate::error::{FormatError, Place, Result};
+use crate::error::{FormatError, Result};
 use crate::text::{number, time};
 
 /// The kind of a column.
@@ -121,7 +121,7 @@ impl Fields {
     fn insert(&mut self, key: &str, count: &mut usize) -> Result<usize> {
         *count += 1;
         if *count > MAX_COLUMNS {
-            return Err(FormatError::TooManyColumns { place: Place::default(), limit: MAX_COLUMNS });
+            return Err(FormatError::too_many_columns(MAX_COLUMNS));
         }
         let at = self.fields.len();
         self.by_name.insert(key.to_owned(), at);

@@ -62,13 +62,13 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Rows of a format that has rows of text: not for Arrow.
+    /// Rows of a format that has rows of text: not for Arrow and Parquet.
     pub(crate) fn new(format: Format, max_row_bytes: usize) -> Result<Self> {
         let cutter = match format {
             Format::Json => Cutter::Json(json::Values::default()),
             Format::NdJson => Cutter::Lines,
             Format::Csv => Cutter::Csv(csv::Records::default()),
-            Format::ArrowStream => return Err(FormatError::UnsupportedFormat { format }),
+            _ => return Err(FormatError::UnsupportedFormat { format }),
         };
         Ok(Self { cutter, pending: Vec::new(), handed_out: false, bom: Some(0), max_row_bytes })
     }

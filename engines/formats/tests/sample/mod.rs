@@ -8,7 +8,6 @@ use arrow::array::{
     StructArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use lakegate_catalog::{Column, ColumnType};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -123,24 +122,4 @@ fn nested_columns(rows: &[Nested]) -> Columns {
     let valid: Vec<bool> = rows.iter().map(|row| row.1.is_some()).collect();
     let parts = StructArray::new(fields.into(), vec![Arc::new(texts), Arc::new(instants)], Some(valid.into()));
     vec![("list", Arc::new(list.finish())), ("parts", Arc::new(parts)), ("map", Arc::new(map.finish()))]
-}
-
-/// The Arrow field of a column, as a dataset stores it.
-pub(crate) fn field(column: &Column) -> Field {
-    Field::new(&column.name, arrow_type(&column.ty), column.nullable)
-}
-
-fn arrow_type(ty: &ColumnType) -> DataType {
-    match ty {
-        ColumnType::Boolean => DataType::Boolean,
-        ColumnType::BigInt => DataType::Int64,
-        ColumnType::Double => DataType::Float64,
-        ColumnType::Decimal(precision, scale) => DataType::Decimal128(*precision, i8::try_from(*scale).expect("small")),
-        ColumnType::String => DataType::Utf8,
-        ColumnType::Date => DataType::Date32,
-        ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        ColumnType::List(item) => DataType::List(Arc::new(Field::new("item", arrow_type(item), true))),
-        ColumnType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
-        other => unreachable!("inference makes no {other}"),
-    }
 }

@@ -5,6 +5,7 @@
 //! and a push has added all of its rows or none.
 
 mod send;
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

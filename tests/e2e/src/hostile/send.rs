@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::hostile::TARGET;
+use crate::hostile::table::Table;
 use crate::{Client, Result};
 
 /// A request.
@@ -95,6 +96,47 @@ pub enum Content {
         /// The content.
         gzip: Box<Content>,
     },
+    /// What is inside, compressed with zstd.
+    Zstd {
+        /// The content.
+        zstd: Box<Content>,
+    },
+    /// An Arrow IPC body.
+    Arrow {
+        /// What is in it.
+        arrow: Table,
+    },
+    /// A Parquet file.
+    Parquet {
+        /// What is in it.
+        parquet: Table,
+    },
+    /// A Parquet file whose footer is what is inside.
+    Footer {
+        /// The encoded metadata.
+        footer: Box<Content>,
+    },
+    /// What is inside with some bytes in place of others.
+    Forged {
+        /// The content.
+        forge: Box<Content>,
+        /// The bytes to look for; all of them are replaced.
+        find: String,
+        /// The bytes to put there, as hexadecimal digits.
+        with: String,
+        /// Only this occurrence, from 1.
+        #[serde(default)]
+        nth: Option<usize>,
+    },
+    /// What is inside with the bytes at a place overwritten.
+    Patched {
+        /// The content.
+        patch: Box<Content>,
+        /// The place; from the end when below zero.
+        at: i64,
+        /// The bytes to put there, as hexadecimal digits.
+        hex: String,
+    },
     /// What is inside without its last bytes.
     Cut {
         /// The content.
@@ -129,6 +171,25 @@ impl Content {
                 gzip.write(&mut encoder)?;
                 encoder.finish()?;
             }
+            Self::Zstd { zstd } => to.write_all(&zstd::encode_all(&zstd.bytes()?[..], 3)?)?,
+            Self::Arrow { arrow } => to.write_all(&arrow.arrow()?)?,
+            Self::Parquet { parquet } => to.write_all(&parquet.parquet()?)?,
+            Self::Footer { footer } => {
+                let footer = footer.bytes()?;
+                let length = u32::try_from(footer.len())?.to_le_bytes();
+                to.write_all(&[b"PAR1", &footer[..], &length, b"PAR1"].concat())?;
+            }
+            Self::Forged { forge, find, with, nth } => {
+                to.write_all(&replaced(&forge.bytes()?, &from_hex(find)?, &from_hex(with)?, *nth)?)?;
+            }
+            Self::Patched { patch, at, hex } => {
+                let mut bytes = patch.bytes()?;
+                let start = if *at < 0 { bytes.len() as i64 + at } else { *at };
+                let (start, patch) = (usize::try_from(start)?, from_hex(hex)?);
+                let place = bytes.get_mut(start..start + patch.len()).ok_or("the patch lies outside")?;
+                place.copy_from_slice(&patch);
+                to.write_all(&bytes)?;
+            }
             Self::Cut { cut, bytes } => {
                 let whole = cut.bytes()?;
                 to.write_all(&whole[..whole.len().saturating_sub(*bytes)])?;
@@ -162,6 +223,25 @@ fn written_to_length(to: &mut dyn Write, block: &[u8], length: usize) -> Result 
         left -= some;
     }
     Ok(())
+}
+
+fn replaced(bytes: &[u8], find: &[u8], with: &[u8], nth: Option<usize>) -> Result<Vec<u8>> {
+    let mut made = Vec::with_capacity(bytes.len());
+    let (mut at, mut seen) = (0, 0);
+    while at < bytes.len() {
+        if !bytes[at..].starts_with(find) {
+            made.push(bytes[at]);
+            at += 1;
+            continue;
+        }
+        seen += 1;
+        made.extend_from_slice(if nth.is_none_or(|nth| nth == seen) { with } else { find });
+        at += find.len();
+    }
+    if seen < nth.unwrap_or(1) {
+        return Err(format!("{find:02x?} is there {seen} times").into());
+    }
+    Ok(made)
 }
 
 fn from_hex(digits: &str) -> Result<Vec<u8>> {

@@ -1,0 +1,78 @@
+//! The columns of a push that creates its dataset.
+
+use arrow::datatypes::Schema;
+use lakegate_catalog::{Column, ColumnType};
+use lakegate_formats::{ArrowSchema, Format, FormatError, Inferrer};
+use lakegate_lake::types::stored_type;
+
+use crate::app::Limits;
+use crate::decode::{Head, body_limits, spool};
+use crate::intake::Intake;
+use crate::problem::Result;
+
+/// The columns of a body, and the part of it that was read to know them: a sample of text, the schema
+/// that Arrow begins with, all of a Parquet file.
+pub(crate) async fn infer(intake: &mut Intake<'_>, limits: &Limits) -> Result<(Vec<Column>, Head)> {
+    match intake.format() {
+        Format::Json | Format::NdJson | Format::Csv => from_text(intake, limits).await,
+        Format::ArrowStream | Format::ArrowFile => from_arrow(intake).await,
+        Format::Parquet => {
+            let rows = spool(intake, &limits.spool).await?;
+            Ok((columns(rows.schema())?, Head::Whole(Box::new(rows))))
+        }
+    }
+}
+
+async fn from_text(intake: &mut Intake<'_>, limits: &Limits) -> Result<(Vec<Column>, Head)> {
+    let mut inferrer = Inferrer::new(intake.format(), body_limits(limits))?;
+    let mut sample = Vec::new();
+    while let Some(bytes) = intake.next().await? {
+        let more = inferrer.feed(&bytes)?;
+        sample.push(bytes);
+        if !more {
+            break;
+        }
+    }
+    Ok((inferrer.finish()?, Head::Pieces(sample)))
+}
+
+async fn from_arrow(intake: &mut Intake<'_>) -> Result<(Vec<Column>, Head)> {
+    let mut finder = ArrowSchema::new(intake.format())?;
+    let mut pieces = Vec::new();
+    while let Some(bytes) = intake.next().await? {
+        let schema = finder.feed(&bytes)?;
+        pieces.push(bytes);
+        if let Some(schema) = schema {
+            return Ok((columns(&schema)?, Head::Pieces(pieces)));
+        }
+    }
+    Err(finder.missing().into())
+}
+
+/// The columns that store a schema. All may be null, as in bodies of text: one batch says nothing of
+/// the next push. A column of nulls only is not created.
+fn columns(schema: &Schema) -> Result<Vec<Column>> {
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        if let Some(ty) = stored_type(field.name(), field.data_type())? {
+            columns.push(Column { name: field.name().clone(), ty: nullable(ty), nullable: true });
+        }
+    }
+    if columns.is_empty() {
+        return Err(FormatError::NoColumns.into());
+    }
+    Column::check_all(&columns).map_err(|error| FormatError::ColumnName(error.to_string()))?;
+    Ok(columns)
+}
+
+fn nullable(ty: ColumnType) -> ColumnType {
+    match ty {
+        ColumnType::Struct(fields) => {
+            let field = |field: Column| Column { ty: nullable(field.ty), nullable: true, ..field };
+            ColumnType::Struct(fields.into_iter().map(field).collect())
+        }
+        ColumnType::List(item) => ColumnType::List(Box::new(nullable(*item))),
+        ColumnType::Map(key, value) => ColumnType::Map(key, Box::new(nullable(*value))),
+        other => other,
+    }
+}
