@@ -41,7 +41,7 @@ async fn push(lake: &Lake, id: DatasetId, ids: impl IntoIterator<Item = i64>) {
 
 async fn push_batch(lake: &Lake, id: DatasetId, rows: &RecordBatch) {
     let Begin::New(mut append) = lake.table(id).await.expect("table").begin(None).await.expect("begin") else {
-        panic!("no key, so new");
+        unreachable!("no key, so new");
     };
     append.write(rows).await.expect("written");
     append.commit(None).await.expect("committed");
