@@ -137,10 +137,17 @@ async fn marked(url: &Url, store: &dyn ObjectStore) -> Result<Option<LakeId>> {
         },
         Err(object_store::Error::NotFound { .. }) => {
             // A bucket that does not exist has no marker either; only a list tells them apart.
-            if let Some(Err(error)) = store.list(None).next().await {
-                return Err(error.into());
+            match store.list(None).next().await {
+                Some(Err(error @ object_store::Error::Generic { .. })) => {
+                    let said = remote::root_cause(&error);
+                    Err(bad(
+                        url,
+                        &format!("the bucket or container does not exist, or does not list what it holds: {said}"),
+                    ))
+                }
+                Some(Err(error)) => Err(error.into()),
+                Some(Ok(_)) | None => Ok(None),
             }
-            Ok(None)
         }
         Err(error) => Err(error.into()),
     }

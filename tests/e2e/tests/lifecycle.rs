@@ -1,5 +1,6 @@
 //! Start, stop and what stands in the way of either.
 
+use std::path::Path;
 use std::time::Duration;
 
 use lakegate_e2e::{Gateway, OpenPush, Options, Result, process};
@@ -138,9 +139,13 @@ async fn a_start_without_its_catalog_is_refused_and_makes_no_empty_one() -> Resu
     let gateway = Gateway::start().await?;
     gateway.client().create("shop.orders", &[("id", "bigint")]).await?.expect(201)?;
     let (options, _) = gateway.stop().await?;
-    let (catalog, aside) = (options.kept().join("catalog.db"), options.folder().join("catalog.db"));
+    let aside = options.folder().join("aside");
+    std::fs::create_dir(&aside)?;
+    let files = ["catalog.db", "catalog.db-wal", "catalog.db-shm"];
+    // Some of them may not be there.
+    let moved = |from: &Path, to: &Path| files.map(|file| std::fs::rename(from.join(file), to.join(file)).is_ok())[0];
     let token = std::fs::read_to_string(options.kept().join("owner-token"))?;
-    std::fs::rename(&catalog, &aside)?;
+    assert!(moved(&options.kept(), &aside));
     for _ in 0..2 {
         let (code, text) = failure(&options).await?;
         assert_eq!(code, Some(2), "{text}");
@@ -151,11 +156,11 @@ async fn a_start_without_its_catalog_is_refused_and_makes_no_empty_one() -> Resu
     let root = format!("file://{}", options.kept().join("lake/root").display());
     let (code, text) = failure(&Options::serve()?.setting("storage.root", &root)).await?;
     assert_eq!(code, Some(2), "{text}");
-    std::fs::rename(&aside, &catalog)?;
-    for ending in ["-wal", "-shm"] {
+    for file in files {
         // Of the empty catalog that was refused.
-        let _ = std::fs::remove_file(options.kept().join(format!("catalog.db{ending}")));
+        let _ = std::fs::remove_file(options.kept().join(file));
     }
+    assert!(moved(&aside, &options.kept()));
     let gateway = options.start().await?;
     assert_eq!(gateway.token(), token.trim());
     gateway.client().get("/v1/datasets/shop/orders").await?.expect(200)?;

@@ -13,7 +13,7 @@ use datafusion::config::{ConfigExtension, ConfigOptions};
 use super::{MAX_BATCH, ValueTooLarge};
 
 /// Bytes of all constants that planning makes.
-const MAX_CONSTANTS: u64 = 64 * 1024 * 1024;
+const MAX_CONSTANTS: u64 = 32 * 1024 * 1024;
 /// What a call may make for one batch, however many calls there are.
 const LEAST_PER_CALL: u64 = 4 * 1024 * 1024;
 
