@@ -75,12 +75,6 @@ impl SqlCatalog {
         let rows = self.database.fetch("SELECT id FROM datasets ORDER BY id", []).await?;
         Ok(rows.iter().map(|row| row.parsed(0)).collect::<Result<_, Failure>>()?)
     }
-
-    /// Waits for running calls and closes all connections; on SQLite this also folds the write-ahead log
-    /// into the file. Later calls fail as unavailable.
-    pub async fn close(&self) {
-        self.database.close().await;
-    }
 }
 
 #[async_trait]
@@ -88,6 +82,11 @@ impl Catalog for SqlCatalog {
     async fn ping(&self) -> Result<()> {
         self.database.fetch("SELECT changes FROM instance", []).await?;
         Ok(())
+    }
+
+    /// On SQLite this also folds the write-ahead log into the file.
+    async fn close(&self) {
+        self.database.close().await;
     }
 
     async fn create_first_owner(&self, owner: NewPrincipal, token: &TokenHash) -> Result<Option<Principal>> {

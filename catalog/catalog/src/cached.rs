@@ -282,6 +282,10 @@ impl Catalog for CachedCatalog {
         self.inner.ping().await
     }
 
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
     async fn create_first_owner(&self, owner: NewPrincipal, token: &TokenHash) -> Result<Option<Principal>> {
         let _writing = self.write();
         self.inner.create_first_owner(owner, token).await

@@ -47,6 +47,10 @@ pub trait Catalog: Datasets + Principals + Grants + 'static {
     /// Reaches the backing store and answers once it has really answered; `/readyz` calls it.
     async fn ping(&self) -> Result<()>;
 
+    /// Waits for running calls and lets go of the backing store; a SQLite file is whole by itself afterwards. Later
+    /// calls may fail as unavailable.
+    async fn close(&self);
+
     /// Creates the instance's first owner together with its first token, all or nothing. `None`, and
     /// nothing changed, when the instance already has an owner: of several callers at once, in one process or in
     /// many, exactly one creates it.

@@ -95,6 +95,8 @@ impl Catalog for MemoryCatalog {
         Ok(())
     }
 
+    async fn close(&self) {}
+
     async fn create_first_owner(&self, owner: NewPrincipal, token: &TokenHash) -> Result<Option<Principal>> {
         let mut state = self.state.lock();
         if state.owners().next().is_some() {

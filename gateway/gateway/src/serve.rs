@@ -129,6 +129,10 @@ impl Gateway {
         sweep.abort();
         // A rewrite that is cut leaves the table as it was.
         upkeep.shutdown_background();
+        if tokio::time::timeout(CLOSE, self.app.catalog.close()).await.is_err() {
+            // Nothing is lost: the next start reads the write-ahead log.
+            tracing::warn!("the catalog's database did not close in time");
+        }
         if drained {
             tracing::info!("all requests ended; stopped");
             Ok(())
@@ -139,6 +143,9 @@ impl Gateway {
         }
     }
 }
+
+/// How long the catalog may take to close.
+const CLOSE: Duration = Duration::from_secs(5);
 
 async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {

@@ -240,31 +240,57 @@ pub(crate) fn answer_format(named: Option<&str>, headers: &HeaderMap) -> Result<
     if let Some(name) = named {
         return Format::from_name(name).ok_or_else(none);
     }
-    let accepted: Vec<&str> = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect();
-    if accepted.is_empty() {
+    let mut sent = headers.get_all(header::ACCEPT).iter().peekable();
+    if sent.peek().is_none() {
         return Ok(Format::Json);
     }
-    accepted.iter().find_map(|range| accepted_format(range)).ok_or_else(none)
+    let ranges = sent.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    best_format(ranges.map(weighted).collect()).ok_or_else(none)
 }
 
-fn accepted_format(range: &str) -> Option<Format> {
-    let essence = range.split(';').next().unwrap_or_default().trim();
-    match essence {
-        "*/*" | "application/*" => Some(Format::Json),
-        "text/*" => Some(Format::Csv),
+/// A range of media types, and how much it is wanted, in thousandths (RFC 9110, 12.4.2).
+fn weighted(range: &str) -> (&str, u16) {
+    let mut parts = range.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    let thousandths = |text: &str| text.trim().parse::<f32>().ok().map(|q| (q.clamp(0.0, 1.0) * 1000.0).round() as u16);
+    (essence, weight.map_or(1000, |text| thousandths(text).unwrap_or(0)))
+}
+
+/// The format that is wanted most; of equals the first. What has the weight 0 is not wanted, also not by `*/*`.
+fn best_format(mut ranges: Vec<(&str, u16)>) -> Option<Format> {
+    let unwanted: Vec<Format> =
+        ranges.iter().filter(|(_, q)| *q == 0).filter_map(|(essence, _)| Format::from_media_type(essence)).collect();
+    ranges.sort_by_key(|(_, q)| std::cmp::Reverse(*q));
+    let first = |formats: &[Format]| formats.iter().copied().find(|format| !unwanted.contains(format));
+    ranges.into_iter().filter(|(_, q)| *q > 0).find_map(|(essence, _)| match essence {
+        "*/*" | "application/*" => first(&[Format::Json, Format::NdJson]),
+        "text/*" => first(&[Format::Csv]),
         _ => Format::from_media_type(essence),
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_format_that_is_wanted_most_is_chosen() {
+        let best = |accept: &str| best_format(accept.split(',').map(weighted).collect());
+        for (accept, expected) in [
+            ("text/csv;q=0.1, application/json;q=0.9", Some(Format::Json)),
+            ("text/csv, application/json", Some(Format::Csv)),
+            ("application/json;q=0, */*", Some(Format::NdJson)),
+            ("application/x-ndjson;q=0", None),
+            ("*/*;q=0", None),
+            ("text/*;q=0.5, */*;q=0.1", Some(Format::Csv)),
+            ("image/png, */*;q=0.8", Some(Format::Json)),
+            ("text/csv;q=high", None),
+            ("image/png", None),
+        ] {
+            assert_eq!(best(accept), expected, "{accept}");
+        }
+    }
 
     #[test]
     fn durations_have_a_number_and_a_unit() {

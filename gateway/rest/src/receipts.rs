@@ -73,6 +73,10 @@ pub(crate) async fn show_receipt(
     let receipt = Receipt::decode(&path.receipt).ok_or_else(unknown)?;
     let dataset = app.catalog.dataset_by_id(receipt.dataset).await?.ok_or_else(unknown)?;
     Access::of(app.catalog.as_ref(), &caller, dataset).await?.ok_or_else(unknown)?;
+    if receipt.version == 0 {
+        // No push makes the version that a dataset begins with.
+        return Err(unknown());
+    }
     let rows = app.lake.table(receipt.dataset).await?.rows_added(receipt.version).await?;
     if rows != Some(receipt.rows) {
         return Err(unknown());

@@ -109,6 +109,20 @@ async fn a_lock_of_a_dead_process_is_taken_over() -> Result {
 }
 
 #[tokio::test]
+async fn a_stopped_instance_is_whole_in_its_files() -> Result {
+    let gateway = Gateway::start().await?;
+    gateway.client().create("shop.orders", &[("id", "bigint")]).await?.expect(201)?;
+    let (options, _) = gateway.stop().await?;
+    // Whoever copies the folder may forget what stands beside the catalog.
+    for ending in ["-wal", "-shm"] {
+        let beside = options.kept().join(format!("catalog.db{ending}"));
+        assert!(!beside.exists(), "{} is left", beside.display());
+    }
+    options.start().await?.client().get("/v1/datasets/shop/orders").await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_start_without_its_lake_is_refused_and_makes_no_empty_one() -> Result {
     let gateway = Gateway::start().await?;
     gateway.client().create("shop.orders", &[("id", "bigint")]).await?.expect(201)?;

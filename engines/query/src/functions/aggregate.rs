@@ -15,14 +15,15 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, ReversedUDAF, Signature,
 };
 
-use super::{MAX_BATCH, ValueTooLarge};
+use super::{MAX_BATCH, ValueTooLarge, sum};
 
 const COLLECTING: &[&str] = &["string_agg", "array_agg"];
 
 /// The aggregate in its bounded form; `None` when it needs no bound or has it.
 pub(super) fn bounded(function: &Arc<AggregateUDF>) -> Option<Arc<AggregateUDF>> {
     let collects = COLLECTING.contains(&function.name()) && !function.inner().is::<Bounded>();
-    collects.then(|| Arc::new(AggregateUDF::new_from_impl(Bounded { inner: Arc::clone(function) })))
+    let bounded = || Arc::new(AggregateUDF::new_from_impl(Bounded { inner: Arc::clone(function) }));
+    if collects { Some(bounded()) } else { sum::checked(function) }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

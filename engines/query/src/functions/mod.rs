@@ -11,6 +11,7 @@ mod concat;
 mod rule;
 mod scalar;
 mod size;
+mod sum;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
