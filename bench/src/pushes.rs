@@ -2,14 +2,13 @@
 //! write that is synced; and by one client as the table grows old, beside a new table.
 
 use std::io::Write as _;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use lakegate_e2e::client::dataset_path;
-use lakegate_e2e::{Answer, Client, Gateway, Options, Result, environment};
+use lakegate_e2e::emulator::Moto;
+use lakegate_e2e::{Answer, Gateway, Result};
 use reqwest::Method;
 use serde_json::json;
-use tokio::process::{Child, Command};
 
 use crate::record::Recorder;
 
@@ -26,8 +25,8 @@ const AGES: [u64; 3] = [10, 1_000, 10_000];
 
 pub(crate) async fn run(record: &Recorder) -> Result {
     let disk = Gateway::start().await?;
-    let emulator = Emulator::start().await?;
-    let bucket = emulator.gateway().await?;
+    let emulator = Moto::start().await?;
+    let bucket = emulator.bucket("lake").await?.options()?.start().await?;
     for round in 1..=ROUNDS {
         for clients in CLIENTS {
             let what = format!("{ROWS} rows, {clients} clients");
@@ -167,43 +166,4 @@ async fn ages(record: &Recorder, gateway: &Gateway) -> Result {
         }
     }
     Ok(())
-}
-
-/// An S3 emulator: moto.
-struct Emulator {
-    _process: Child,
-    port: u16,
-}
-
-impl Emulator {
-    async fn start() -> Result<Self> {
-        let python = environment("LAKEGATE_BENCH_PYTHON", "an interpreter with bench/requirements.txt installed")?;
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let server = std::path::Path::new(&python).with_file_name("moto_server");
-        let process = Command::new(server)
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
-        let bucket = Client::new(format!("http://127.0.0.1:{port}"), None)?;
-        let patience = Instant::now();
-        while bucket.call(Method::PUT, "/lake").await.is_err() {
-            if patience.elapsed() > Duration::from_secs(60) {
-                return Err("the S3 emulator does not answer".into());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Ok(Self { _process: process, port })
-    }
-
-    async fn gateway(&self) -> Result<Gateway> {
-        Options::serve()?
-            .setting("storage.root", "s3://lake/tables")
-            .setting("storage.s3.endpoint", &format!("http://127.0.0.1:{}", self.port))
-            .setting("storage.s3.access_key_id", "bench")
-            .setting("storage.s3.secret_access_key", "bench")
-            .start()
-            .await
-    }
 }
