@@ -39,3 +39,4 @@ pub use moment::{AsOf, Moment};
 pub use record::{QueryInfo, QueryState, Viewer};
 pub use statement::Params;
 pub use stream::QueryStream;
+pub use watch::available_memory;
