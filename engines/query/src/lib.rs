@@ -10,7 +10,7 @@
 //! In reading order: `engine` admits and wires; `statement` parses and checks; `moment`, `open` and
 //! `versions` find the datasets and which version of each; `session` and `plan`
 //! make the plan; `functions` and `alive` put bounds into it; `stream` runs it; `running`, `record`, `watch`,
-//! `memory`, `spill` and `planner` hold the limits and what is told of a query; `translate` turns errors into words.
+//! `memory`, `spill`, `pace` and `planner` hold the limits and what is told of a query; `translate` turns errors into words.
 
 mod alive;
 mod engine;
@@ -21,6 +21,7 @@ mod information_schema;
 mod memory;
 mod moment;
 mod open;
+mod pace;
 mod plan;
 mod planner;
 mod record;
@@ -36,6 +37,7 @@ mod watch;
 pub use engine::{Engine, EngineOptions, PreparedQuery, QueryRequest, Usage};
 pub use error::{Position, QueryError, Result};
 pub use moment::{AsOf, Moment};
+pub use pace::Pace;
 pub use record::{QueryInfo, QueryState, Viewer};
 pub use statement::Params;
 pub use stream::QueryStream;
