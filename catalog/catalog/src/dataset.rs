@@ -150,12 +150,12 @@ impl NewDataset {
     }
 }
 
-/// Bytes that a free text may have.
+/// Characters that a free text may have.
 const MAX_TEXT: usize = 10_000;
 
 fn check_text(text: &str) -> Result<()> {
-    if text.contains('\0') || text.len() > MAX_TEXT {
-        return Err(invalid("description", text, "it must be at most 10,000 bytes without NUL"));
+    if text.contains('\0') || text.chars().count() > MAX_TEXT {
+        return Err(invalid("description", text, "it must be at most 10,000 characters without NUL"));
     }
     Ok(())
 }

@@ -72,8 +72,11 @@ pub enum QueryError {
         max: Duration,
     },
     /// Every slot is taken and the queue is full.
-    #[error("too many queries are waiting: try again in a moment")]
-    TooManyQueries,
+    #[error("too many queries are waiting: try again in {retry_after} s")]
+    TooManyQueries {
+        /// In how many seconds there may be a place, by how long queries took lately.
+        retry_after: u64,
+    },
     /// The caller went away, or cancelled.
     #[error("the query was cancelled")]
     Cancelled,
@@ -104,7 +107,7 @@ impl QueryError {
             Self::Statement(error) => error.kind(),
             Self::ValueTooLarge { .. } | Self::MemoryExhausted | Self::SpillExhausted => ErrorKind::Exhausted,
             Self::Deadline(_) => ErrorKind::Deadline,
-            Self::TooManyQueries => ErrorKind::Overloaded,
+            Self::TooManyQueries { .. } => ErrorKind::Overloaded,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::QueryIdInUse(_) => ErrorKind::Conflict,
             Self::Catalog(error) => error.kind(),
@@ -128,7 +131,7 @@ impl QueryError {
             Self::MemoryExhausted => "query_memory_exhausted",
             Self::SpillExhausted => "spill_quota_exceeded",
             Self::Deadline(_) => "query_deadline",
-            Self::TooManyQueries => "too_many_queries",
+            Self::TooManyQueries { .. } => "too_many_queries",
             Self::Cancelled => "query_cancelled",
             Self::QueryId(_) => "invalid_query_id",
             Self::QueryIdInUse(_) => "query_id_in_use",

@@ -7,9 +7,9 @@
 //! It is not a database: it never writes, keeps no session, and knows neither HTTP nor Flight. The
 //! main type is [`Engine`]; [`Engine::query`] answers a [`QueryStream`].
 //!
-//! In reading order: `engine` admits and wires; `open` and `versions` find the datasets and which version of each; `session` and `plan`
-//! make the plan; `functions` and `alive` put bounds into it; `stream` runs it; `running`, `record`, `watch`,
-//! `memory`, `spill` and `planner` hold the limits and what is told of a query; `translate` turns errors into words.
+//! In reading order: `engine` admits and wires; `open` and `versions` find the datasets and which version of each;
+//! `session` and `plan` make the plan; `functions` and `alive` put bounds into it; `stream` runs it; `running`, `record`, `watch`,
+//! `memory`, `spill`, `pace` and `planner` hold the limits and what is told of a query; `translate` turns errors into words.
 
 mod alive;
 mod engine;
@@ -19,6 +19,7 @@ mod functions;
 mod information_schema;
 mod memory;
 mod open;
+mod pace;
 mod plan;
 mod planner;
 mod record;
@@ -33,6 +34,7 @@ mod watch;
 pub use engine::{Engine, EngineOptions, PreparedQuery, QueryRequest, Usage};
 pub use error::{QueryError, Result};
 pub use lakegate_statement::{AsOf, Moment, Params, Position, StatementError};
+pub use pace::Pace;
 pub use record::{QueryInfo, QueryState, Viewer};
 pub use stream::QueryStream;
 pub use watch::available_memory;

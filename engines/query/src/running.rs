@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{QueryError, Result};
 use crate::memory::QueryPool;
+use crate::pace::Pace;
 use crate::record::{Record, Records};
 use crate::spill::Quota;
 
@@ -39,7 +40,21 @@ pub(crate) struct Running {
     stopped: OnceLock<Stop>,
     token: CancellationToken,
     task: Mutex<Option<AbortHandle>>,
-    slot: OnceLock<OwnedSemaphorePermit>,
+    slot: OnceLock<Slot>,
+}
+
+/// A place among those that run.
+#[derive(Debug)]
+struct Slot {
+    _permit: OwnedSemaphorePermit,
+    since: Instant,
+    pace: Arc<Pace>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.pace.held(self.since.elapsed());
+    }
 }
 
 impl Running {
@@ -109,6 +124,7 @@ pub(crate) struct Queries {
     pub(crate) records: Records,
     slots: Arc<Semaphore>,
     queue: Arc<Semaphore>,
+    pace: Arc<Pace>,
     max_running: usize,
     max_queued: usize,
 }
@@ -124,6 +140,7 @@ impl Queries {
             records: Records::default(),
             slots: Arc::new(Semaphore::new(max_running)),
             queue: Arc::new(Semaphore::new(max_queued)),
+            pace: Arc::default(),
             max_running,
             max_queued,
         }
@@ -140,10 +157,11 @@ impl Queries {
         spill: Arc<Quota>,
     ) -> Result<Arc<Running>> {
         let running = self.register(record, timeout, pool, spill)?;
-        let slot = match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) => slot,
+        let permit = match Arc::clone(&self.slots).try_acquire_owned() {
+            Ok(permit) => permit,
             Err(_) => self.wait(&running).await.inspect_err(|error| running.record.failed(error))?,
         };
+        let slot = Slot { _permit: permit, since: Instant::now(), pace: Arc::clone(&self.pace) };
         let _ = running.slot.set(slot);
         Ok(running)
     }
@@ -178,7 +196,9 @@ impl Queries {
     }
 
     async fn wait(&self, running: &Running) -> Result<OwnedSemaphorePermit> {
-        let _place = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| QueryError::TooManyQueries)?;
+        let place = Arc::clone(&self.queue).try_acquire_owned();
+        let full = |_| QueryError::TooManyQueries { retry_after: self.pace.seconds(self.max_queued, self.max_running) };
+        let _place = place.map_err(full)?;
         let slot = running.while_alive(Arc::clone(&self.slots).acquire_owned()).await?;
         slot.map_err(|e| QueryError::internal("the slots are closed", e))
     }

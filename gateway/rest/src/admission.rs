@@ -1,11 +1,12 @@
 //! Which pushes run now, which wait, and which are told to come back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
 use lakegate_catalog::ErrorKind;
 use lakegate_formats::Format;
+use lakegate_query::Pace;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::app::Limits;
@@ -26,6 +27,9 @@ pub(crate) struct Admission {
     places: Arc<Semaphore>,
     memory: Arc<Semaphore>,
     line: Semaphore,
+    pace: Arc<Pace>,
+    max_pushes: usize,
+    max_queued: usize,
     patience: Duration,
     units: u64,
     most: u64,
@@ -35,6 +39,14 @@ pub(crate) struct Admission {
 pub(crate) struct Place {
     _place: OwnedSemaphorePermit,
     _memory: OwnedSemaphorePermit,
+    since: Instant,
+    pace: Arc<Pace>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.pace.held(self.since.elapsed());
+    }
 }
 
 impl Admission {
@@ -46,6 +58,9 @@ impl Admission {
             places: Arc::new(Semaphore::new(limits.max_pushes)),
             memory: Arc::new(Semaphore::new(usize::try_from(units).unwrap_or(usize::MAX >> 3))),
             line: Semaphore::new(limits.max_queued_pushes),
+            pace: Arc::default(),
+            max_pushes: limits.max_pushes,
+            max_queued: limits.max_queued_pushes,
             patience: limits.push_patience,
             units,
             most,
@@ -63,22 +78,35 @@ impl Admission {
         if let Some(place) = self.at_once(units) {
             return Ok(place);
         }
-        let _waiting = self.line.try_acquire().map_err(|_| busy("too many pushes are waiting; retry in a moment"))?;
+        let waiting = self.line.try_acquire();
+        let _waiting = waiting.map_err(|_| self.busy("too many pushes are waiting"))?;
         let wait = tokio::time::timeout(self.patience, self.take(units)).await;
-        wait.map_err(|_| busy("other pushes took all the time that this one could wait; retry in a moment"))?
+        wait.map_err(|_| self.busy("other pushes took all the time that this one could wait"))?
     }
 
     fn at_once(&self, units: u32) -> Option<Place> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let memory = Arc::clone(&self.memory).try_acquire_many_owned(units).ok()?;
-        Some(Place { _place: place, _memory: memory })
+        Some(self.place(place, memory))
     }
 
     async fn take(&self, units: u32) -> Result<Place> {
-        let closed = |_| busy("the gateway is stopping");
+        let closed = |_| self.busy("the gateway is stopping");
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(closed)?;
         let memory = Arc::clone(&self.memory).acquire_many_owned(units).await.map_err(closed)?;
-        Ok(Place { _place: place, _memory: memory })
+        Ok(self.place(place, memory))
+    }
+
+    fn place(&self, place: OwnedSemaphorePermit, memory: OwnedSemaphorePermit) -> Place {
+        Place { _place: place, _memory: memory, since: Instant::now(), pace: Arc::clone(&self.pace) }
+    }
+
+    /// A refusal that says when there may be a place. As many run side by side as do now: memory may be what is short.
+    fn busy(&self, why: &str) -> Problem {
+        let running = self.max_pushes - self.places.available_permits();
+        let seconds = self.pace.seconds(self.max_queued - self.line.available_permits(), running);
+        Problem::new(ErrorKind::Overloaded, "too_many_pushes", format!("{why}; retry in {seconds} s"))
+            .retry_after(seconds)
     }
 
     /// What a push will hold at most, in units. A body of known length makes values of a few times its size; one
@@ -93,10 +121,6 @@ impl Admission {
         let bytes = known.map_or(most, |length| length.saturating_mul(times).saturating_add(LEAST).min(most));
         u32::try_from(bytes.div_ceil(UNIT).clamp(1, self.units)).unwrap_or(u32::MAX)
     }
-}
-
-fn busy(detail: &str) -> Problem {
-    Problem::new(ErrorKind::Overloaded, "too_many_pushes", detail)
 }
 
 #[cfg(test)]

@@ -11,25 +11,42 @@ use crate::app::App;
 use crate::caller::Identified;
 use crate::datasets::{ColumnDocument, DatasetDocument, DatasetPath, check_width, describe};
 use crate::extract::{Json, Path};
-use crate::problem::{Problem, ProblemDocument, Result};
+use crate::problem::{Problem, Result};
+use crate::{refusals, words};
 
 /// What to change of a dataset. What is left out stays as it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"description": "Where they hang", "add_columns": [{"name": "room", "type": "string"}]}))]
 pub(crate) struct ChangeDataset {
-    /// Free text up to 10,000 characters; null empties it.
+    /// Free text up to 10,000 characters without NUL; null empties it.
     #[serde(default, deserialize_with = "named")]
-    #[schema(value_type = Option<String>, max_length = 10000)]
+    #[schema(value_type = Option<String>, max_length = 10000, pattern = "^[^\\u0000]*$")]
     description: Option<Option<String>>,
     /// `private` or `public`. For owners.
     #[serde(default, deserialize_with = "named")]
-    #[schema(value_type = Option<String>, example = "private", pattern = "^(private|public)$")]
+    #[schema(value_type = words::Visibility, required = false, example = "private")]
     visibility: Option<Visibility>,
     /// Columns to add at the end, all nullable; rows that are there read as null. One that is there already, with
     /// the same type, is left as it is.
     #[serde(default)]
-    #[schema(max_items = 1000)]
+    #[schema(value_type = Vec<NewColumn>, max_items = 1000)]
     add_columns: Vec<ColumnDocument>,
+}
+
+/// A column to add.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "what the document says of a `ColumnDocument` that is to be added")]
+pub(crate) struct NewColumn {
+    #[schema(value_type = words::ColumnName)]
+    name: String,
+    #[serde(rename = "type")]
+    #[schema(value_type = words::ColumnType)]
+    ty: String,
+    /// Always: rows that are there have no value in it.
+    #[schema(value_type = words::Always, required = false)]
+    nullable: bool,
 }
 
 /// A field that was named, also where it was named as null.
@@ -38,9 +55,9 @@ fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> std::resul
 }
 
 /// Changes a dataset: description and new columns for maintainers, visibility for owners.
-#[utoipa::path(patch, path = "/v1/datasets/{ns}/{name}", tag = "datasets", params(DatasetPath), request_body = ChangeDataset, responses(
+#[utoipa::path(patch, path = "/v1/datasets/{ns}/{name}", security(("token" = [])), tag = "datasets", params(DatasetPath), request_body = ChangeDataset, responses(
     (status = 200, description = "The dataset as it is now", body = DatasetDocument),
-    (status = "default", description = "What is wrong; nothing was changed", body = ProblemDocument, content_type = "application/problem+json"),
+    refusals::Conflict,
 ))]
 pub(crate) async fn change_dataset(
     State(app): State<Arc<App>>,

@@ -11,6 +11,7 @@ use lakegate_catalog::{
     Access, Caller, Column, Dataset, DatasetChange, DatasetId, DatasetKind, DatasetName, ErrorKind, GeometryColumn,
     MergeStrategy, Namespace, NewDataset, Page, PrincipalId, Role, Visibility,
 };
+use lakegate_formats::FormatError;
 use lakegate_lake::{LakeError, Snapshot};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -18,7 +19,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::caller::Identified;
 use crate::extract::{Json, Path, Query};
-use crate::problem::{Problem, ProblemDocument, Result};
+use crate::problem::{Problem, Result};
+use crate::{refusals, words};
 
 /// A dataset as the API shows it.
 #[derive(Serialize, ToSchema)]
@@ -26,25 +28,25 @@ pub(crate) struct DatasetDocument {
     /// Names it for ever.
     id: String,
     /// `namespace.dataset`.
-    #[schema(example = "demo.flights")]
+    #[schema(value_type = words::DatasetName)]
     name: String,
     /// `root` or `derivative`.
-    #[schema(value_type = String, example = "root")]
+    #[schema(value_type = words::Kind)]
     kind: DatasetKind,
     /// The columns, in order.
     schema: Vec<ColumnDocument>,
     /// Columns that identify a row.
     primary_key: Vec<String>,
     /// What a push does with rows already there.
-    #[schema(value_type = String, example = "append")]
+    #[schema(value_type = words::Merge)]
     merge: MergeStrategy,
     /// The column that says when a row happened.
     event_time: Option<String>,
     /// The geometry column, if there is one.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<GeometryDocument>)]
     geometry: Option<GeometryColumn>,
     /// `public` or `private`.
-    #[schema(value_type = String, example = "private")]
+    #[schema(value_type = words::Visibility)]
     visibility: Visibility,
     /// Free text.
     description: String,
@@ -54,17 +56,26 @@ pub(crate) struct DatasetDocument {
     updated_at: DateTime<Utc>,
 }
 
+/// The geometry column.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct GeometryDocument {
+    column: String,
+    /// Its coordinate reference system.
+    #[schema(example = "EPSG:4326")]
+    crs: String,
+}
+
 /// A column.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ColumnDocument {
     /// UTF-8 without control characters, not starting with `_` or `$`, unique ignoring case.
-    #[schema(example = "mag", min_length = 1, max_length = 255)]
+    #[schema(value_type = words::ColumnName)]
     pub(crate) name: String,
     /// boolean, smallint, int, bigint, real, double, decimal(p,s), string, binary, date, timestamp,
     /// timestamp_ntz, list<T>, struct<name: T, …>, map<K,V>.
     #[serde(rename = "type")]
-    #[schema(example = "double")]
+    #[schema(value_type = words::ColumnType)]
     pub(crate) ty: String,
     /// Whether rows may leave it out; true when not given.
     #[serde(default = "yes")]
@@ -78,30 +89,34 @@ fn yes() -> bool {
 /// A dataset to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "lab.readings", "schema": [
+    {"name": "sensor", "type": "string", "nullable": false}, {"name": "celsius", "type": "double"}]}))]
 pub(crate) struct CreateDataset {
     /// `namespace.dataset`, each `[a-z][a-z0-9_]{0,62}`.
-    #[schema(example = "demo.readings", pattern = "^[a-z][a-z0-9_]{0,62}\\.[a-z][a-z0-9_]{0,62}$")]
+    #[schema(value_type = words::DatasetName, example = "lab.readings")]
     name: String,
     /// The columns, 1 to 1,000.
     #[schema(min_items = 1, max_items = 1000)]
     schema: Vec<ColumnDocument>,
     /// Columns that identify a row; kept for later merge strategies.
     #[serde(default)]
+    #[schema(value_type = Vec<words::ColumnName>)]
     primary_key: Vec<String>,
     /// Only `append` so far.
     #[serde(default = "append")]
-    #[schema(value_type = String, example = "append", pattern = "^append$")]
+    #[schema(value_type = words::Merge)]
     merge: MergeStrategy,
     /// The column that says when a row happened.
     #[serde(default)]
+    #[schema(value_type = Option<words::ColumnName>)]
     event_time: Option<String>,
     /// `private` (the default) or `public`.
     #[serde(default)]
-    #[schema(value_type = String, example = "private", pattern = "^(private|public)$")]
+    #[schema(value_type = words::Visibility, example = "private")]
     visibility: Visibility,
-    /// Free text up to 10,000 characters.
+    /// Free text up to 10,000 characters, without NUL.
     #[serde(default)]
-    #[schema(max_length = 10000)]
+    #[schema(max_length = 10000, pattern = "^[^\\u0000]*$")]
     description: String,
 }
 
@@ -115,11 +130,13 @@ fn append() -> MergeStrategy {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListDatasets {
     /// Only this namespace.
+    #[param(inline, required = false, value_type = words::Name, example = "demo")]
     namespace: Option<String>,
     /// At most this many.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next` of the page before.
+    #[param(inline, required = false, value_type = words::DatasetName)]
     cursor: Option<String>,
 }
 
@@ -137,8 +154,10 @@ pub(crate) struct DatasetList {
 #[into_params(parameter_in = Path)]
 pub(crate) struct DatasetPath {
     /// The namespace.
+    #[param(inline, value_type = words::Name, example = "demo")]
     ns: String,
     /// The dataset's name in it.
+    #[param(inline, value_type = words::Name, example = "airports")]
     name: String,
 }
 
@@ -163,7 +182,6 @@ impl DatasetPath {
 /// The datasets that the caller may see, by name.
 #[utoipa::path(get, path = "/v1/datasets", tag = "datasets", params(ListDatasets), responses(
     (status = 200, description = "A page of datasets", body = DatasetList),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_datasets(
     State(app): State<Arc<App>>,
@@ -187,9 +205,9 @@ pub(crate) fn page(limit: Option<usize>, cursor: Option<String>) -> Result<Page>
 }
 
 /// Creates a dataset, and its namespace when the caller owns the instance.
-#[utoipa::path(post, path = "/v1/datasets", tag = "datasets", request_body = CreateDataset, responses(
+#[utoipa::path(post, path = "/v1/datasets", security(("token" = [])), tag = "datasets", request_body = CreateDataset, responses(
     (status = 201, description = "Created", body = DatasetDocument, headers(("Location" = String, description = "The dataset's path"))),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+    refusals::Conflict,
 ))]
 pub(crate) async fn create_dataset(
     State(app): State<Arc<App>>,
@@ -246,9 +264,6 @@ impl CreateDataset {
         let name: DatasetName = self.name.parse()?;
         let columns = self.schema.into_iter().map(ColumnDocument::into_column).collect::<Result<Vec<_>>>()?;
         check_width(&columns)?;
-        if self.description.chars().count() > 10_000 {
-            return Err(Problem::invalid("the description may have at most 10,000 characters"));
-        }
         for named in self.primary_key.iter().chain(&self.event_time) {
             if !columns.iter().any(|c| &c.name == named) {
                 return Err(Problem::invalid(format!("`{named}` is not a column of this dataset")));
@@ -271,11 +286,14 @@ const MAX_COLUMNS: usize = 1_000;
 
 /// Refuses a dataset that is too wide or has no columns.
 pub(crate) fn check_width(columns: &[Column]) -> Result<()> {
-    if (1..=MAX_COLUMNS).contains(&columns.len()) {
-        return Ok(());
+    match columns.len() {
+        0 => Err(FormatError::NoColumns.into()),
+        1..=MAX_COLUMNS => Ok(()),
+        more => {
+            let detail = format!("a dataset has at most {MAX_COLUMNS} columns, this one would have {more}");
+            Err(Problem::new(ErrorKind::TooLarge, "too_many_columns", detail))
+        }
     }
-    let detail = format!("a dataset has 1 to {MAX_COLUMNS} columns, this one would have {}", columns.len());
-    Err(Problem::new(ErrorKind::Invalid, "too_many_columns", detail))
 }
 
 impl ColumnDocument {
@@ -298,7 +316,6 @@ impl From<&Column> for ColumnDocument {
 /// One dataset.
 #[utoipa::path(get, path = "/v1/datasets/{ns}/{name}", tag = "datasets", params(DatasetPath), responses(
     (status = 200, description = "The dataset", body = DatasetDocument),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn show_dataset(
     State(app): State<Arc<App>>,
@@ -310,9 +327,8 @@ pub(crate) async fn show_dataset(
 }
 
 /// Deletes a dataset with its rows.
-#[utoipa::path(delete, path = "/v1/datasets/{ns}/{name}", tag = "datasets", params(DatasetPath), responses(
+#[utoipa::path(delete, path = "/v1/datasets/{ns}/{name}", security(("token" = [])), tag = "datasets", params(DatasetPath), responses(
     (status = 204, description = "Deleted"),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn delete_dataset(
     State(app): State<Arc<App>>,

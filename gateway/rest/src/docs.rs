@@ -15,7 +15,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
      font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The API to read and try.
-#[utoipa::path(get, path = "/docs", tag = "service", responses((status = 303, description = "The page is at /docs/")))]
+#[utoipa::path(get, path = "/docs", tag = "service", responses((status = 303, description = "The page is at /docs/", headers(("Location" = String, description = "Where")))))]
 pub(crate) async fn docs() -> Redirect {
     // With the slash, so that the page's parts are found beside it.
     Redirect::to("/docs/")

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use lakegate_catalog::ErrorKind;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize as _, Deserializer};
 
+use crate::media::{media_type, unsupported};
 use crate::problem::Problem;
+use crate::strict_json;
 
 /// How long a body of at most 1 MiB may take.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
@@ -22,24 +26,27 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let invalid = |detail: String| Problem::new(ErrorKind::Invalid, "invalid_json", detail);
-        let reading = axum::Json::<serde_json::Value>::from_request(request, state);
+        if !media_type(request.headers())?.is_some_and(|essence| is_json(&essence)) {
+            return Err(unsupported("send the body as JSON with the header `Content-Type: application/json`"));
+        }
+        let reading = Bytes::from_request(request, state);
         let read = tokio::time::timeout(BODY_WITHIN, reading).await.map_err(|_| {
             let detail = format!("the body did not arrive within {BODY_WITHIN:?}");
             Problem::new(ErrorKind::Deadline, "body_timeout", detail)
         })?;
-        match read {
+        let body = read.map_err(|error| unreadable(&error))?;
+        let value = strict_json::parse(&body).map_err(|error| invalid(format!("the body is not JSON: {error}")))?;
+        if !value.is_object() {
             // serde would also take a list of the fields in their order.
-            Ok(axum::Json(value)) if !value.is_object() => Err(invalid("the body must be a JSON object".to_owned())),
-            Ok(axum::Json(value)) => serde_json::from_value(value).map(Self).map_err(|e| invalid(e.to_string())),
-            Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::new(
-                ErrorKind::Unsupported,
-                "unsupported_media_type",
-                "send the body as JSON with the header `Content-Type: application/json`",
-            )),
-            Err(JsonRejection::BytesRejection(error)) => Err(unreadable(&error)),
-            Err(error) => Err(invalid(error.body_text())),
+            return Err(invalid("the body must be a JSON object".to_owned()));
         }
+        serde_json::from_value(value).map(Self).map_err(|error| invalid(error.to_string()))
     }
+}
+
+/// JSON, or a kind of it, such as `application/merge-patch+json`.
+fn is_json(essence: &str) -> bool {
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 fn unreadable(error: &BytesRejection) -> Problem {
@@ -47,6 +54,19 @@ fn unreadable(error: &BytesRejection) -> Problem {
         return Problem::new(ErrorKind::TooLarge, "request_too_large", "this body may have at most 1 MiB");
     }
     Problem::new(ErrorKind::Invalid, "truncated_body", "the body ended before it was complete")
+}
+
+/// A count, also when it is written as `10.0`: in JSON Schema that is an integer too.
+pub(crate) fn whole<'de, D: Deserializer<'de>>(field: D) -> Result<Option<u64>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(field)? else { return Ok(None) };
+    let exact = |float: f64| {
+        // A float past 2^53 may not be the number that was meant.
+        (float.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&float)).then_some(float as u64)
+    };
+    let count = number.as_u64().or_else(|| number.as_f64().and_then(exact));
+    count
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format_args!("invalid number `{number}`, expected a whole one from 0")))
 }
 
 /// The query string, read as `T`.

@@ -12,23 +12,27 @@ use crate::app::App;
 use crate::caller::Identified;
 use crate::extract::{Json, Query};
 use crate::principals::find;
-use crate::problem::{Problem, ProblemDocument, Result};
+use crate::problem::{Problem, Result};
+use crate::{refusals, words};
 
 /// A role of a principal on a namespace, a dataset, or, with neither, the instance.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"principal": "ada", "role": "reader", "dataset": "demo.airports"}))]
 pub(crate) struct GrantDocument {
     /// Who.
-    #[schema(example = "ada")]
+    #[schema(value_type = words::PrincipalName)]
     principal: String,
     /// `reader`, `writer`, `maintainer` or `owner`.
-    #[schema(value_type = String, example = "reader", pattern = "^(reader|writer|maintainer|owner)$")]
+    #[schema(value_type = words::Role)]
     role: Role,
     /// On every dataset of this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::Name>)]
     namespace: Option<String>,
     /// On this dataset, `namespace.dataset`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::DatasetName>)]
     dataset: Option<String>,
 }
 
@@ -38,10 +42,29 @@ pub(crate) struct GrantDocument {
 #[serde(deny_unknown_fields)]
 pub(crate) struct GrantQuery {
     /// Of this principal.
+    #[param(inline, required = false, value_type = words::PrincipalName)]
     principal: Option<String>,
     /// On this namespace.
+    #[param(inline, required = false, value_type = words::Name)]
     namespace: Option<String>,
     /// On this dataset, `namespace.dataset`.
+    #[param(inline, required = false, value_type = words::DatasetName)]
+    dataset: Option<String>,
+}
+
+/// Which grant: of whom, and on what; with neither namespace nor dataset, on the instance.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevokeQuery {
+    /// Of this principal.
+    #[param(inline, value_type = words::PrincipalName)]
+    principal: String,
+    /// On this namespace.
+    #[param(inline, required = false, value_type = words::Name)]
+    namespace: Option<String>,
+    /// On this dataset, `namespace.dataset`.
+    #[param(inline, required = false, value_type = words::DatasetName)]
     dataset: Option<String>,
 }
 
@@ -76,9 +99,9 @@ async fn owned_scope(app: &App, caller: &Identified, namespace: Option<&str>, da
 }
 
 /// Grants of a principal, or on a namespace, a dataset or the instance.
-#[utoipa::path(get, path = "/v1/grants", tag = "access", params(GrantQuery), responses(
+#[utoipa::path(get, path = "/v1/grants", security(("token" = [])), tag = "access", params(GrantQuery), responses(
     (status = 200, description = "The grants", body = GrantList),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+    refusals::NotFound,
 ))]
 pub(crate) async fn list_grants(
     State(app): State<Arc<App>>,
@@ -124,9 +147,9 @@ async fn document(app: &App, grant: Grant) -> Result<Option<GrantDocument>> {
 }
 
 /// Gives a role, in place of the one the principal had on that scope.
-#[utoipa::path(put, path = "/v1/grants", tag = "access", request_body = GrantDocument, responses(
+#[utoipa::path(put, path = "/v1/grants", security(("token" = [])), tag = "access", request_body = GrantDocument, responses(
     (status = 200, description = "Granted", body = GrantDocument),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+    refusals::NotFound, refusals::Conflict,
 ))]
 pub(crate) async fn put_grant(
     State(app): State<Arc<App>>,
@@ -140,18 +163,17 @@ pub(crate) async fn put_grant(
 }
 
 /// Takes a principal's role on exactly this scope away; with neither namespace nor dataset, on the instance.
-#[utoipa::path(delete, path = "/v1/grants", tag = "access", params(GrantQuery), responses(
+#[utoipa::path(delete, path = "/v1/grants", security(("token" = [])), tag = "access", params(RevokeQuery), responses(
     (status = 204, description = "Revoked"),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+    refusals::NotFound, refusals::Conflict,
 ))]
 pub(crate) async fn delete_grant(
     State(app): State<Arc<App>>,
     caller: Identified,
-    Query(query): Query<GrantQuery>,
+    Query(query): Query<RevokeQuery>,
 ) -> Result<StatusCode> {
-    let name = query.principal.as_deref().ok_or_else(|| Problem::invalid("name the principal: ?principal=…"))?;
     let scope = owned_scope(&app, &caller, query.namespace.as_deref(), query.dataset.as_deref()).await?;
-    let principal = find(&app, name).await?.id;
+    let principal = find(&app, &query.principal).await?.id;
     app.catalog.revoke(principal, &scope).await?;
     Ok(StatusCode::NO_CONTENT)
 }

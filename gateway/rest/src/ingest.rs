@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use lakegate_catalog::{Access, Caller, Column, DatasetName, ErrorKind, NewDataset, Role};
 use lakegate_formats::Format;
@@ -23,10 +23,12 @@ use crate::decode::{Head, write_rows};
 use crate::extract::{Path, Query};
 use crate::infer::infer;
 use crate::intake::{Intake, first_half, linger};
+use crate::media::{media_type, unsupported};
 use crate::metrics::Outcome;
-use crate::problem::{Problem, ProblemDocument, Result};
+use crate::problem::{Problem, Result};
 use crate::receipts::Receipt;
 use crate::trace::step;
+use crate::{refusals, words};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -39,6 +41,7 @@ pub(crate) struct IngestQuery {
     #[serde(default)]
     create: bool,
     /// `json`, `ndjson`, `csv`, `arrow`, `arrow-file` or `parquet`; beats `Content-Type`.
+    #[param(inline, required = false, value_type = words::RowFormat)]
     format: Option<String>,
 }
 
@@ -48,7 +51,7 @@ pub(crate) struct PushAnswer {
     /// Names what was stored; `GET /v1/receipts/{receipt}` confirms it.
     receipt: String,
     /// `committed`, or `duplicate` when the idempotency key was used before for the same body.
-    #[schema(example = "committed")]
+    #[schema(value_type = words::PushStatus)]
     status: &'static str,
     /// Rows that the push added.
     rows: u64,
@@ -57,14 +60,21 @@ pub(crate) struct PushAnswer {
 }
 
 /// Adds rows to a dataset. Durable and visible when the answer comes.
-#[utoipa::path(post, path = "/v1/datasets/{ns}/{name}/ingest", tag = "push",
+#[utoipa::path(post, path = "/v1/datasets/{ns}/{name}/ingest", security(("token" = [])), tag = "push",
     params(DatasetPath, IngestQuery,
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key with the same body counts once"),
-        ("Content-Encoding" = Option<String>, Header, description = "`gzip`, `zstd` or `identity`")),
-    request_body(description = "Rows", content((Vec<serde_json::Value> = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.arrow.file"), (Vec<u8> = "application/vnd.apache.parquet"))),
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "1 to 255 visible ASCII characters; the same key with the same body counts once"),
+        ("Content-Encoding" = Option<String>, Header, pattern = "^(identity|gzip|zstd)$", description = "How the body is compressed")),
+    request_body(description = "Rows", content(
+        (words::Rows = "application/json", example = json!([{"sensor": "roof", "celsius": -3.5}])),
+        (String = "application/x-ndjson", example = "{\"sensor\":\"roof\",\"celsius\":-3.5}"),
+        (String = "text/csv", example = "sensor,celsius\nroof,-3.5"),
+        (words::Bytes = "application/vnd.apache.arrow.stream"),
+        (words::Bytes = "application/vnd.apache.arrow.file"),
+        (words::Bytes = "application/vnd.apache.parquet"),
+    )),
     responses(
-        (status = 200, description = "Stored", body = PushAnswer),
-        (status = "default", description = "What is wrong; nothing was stored", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 200, description = "Stored", body = PushAnswer, headers(("Lakegate-Versions" = String, description = "The version that holds the rows, as `ns.a=12`"))),
+        refusals::Conflict,
     ))]
 pub(crate) async fn ingest(
     State(app): State<Arc<App>>,
@@ -141,10 +151,11 @@ impl Push<'_> {
     }
 
     fn format(&self, query: &IngestQuery) -> Result<Format> {
-        let unsupported = |detail: &str| Problem::new(ErrorKind::Unsupported, "unsupported_media_type", detail);
-        let found = match (&query.format, self.headers.get(header::CONTENT_TYPE)) {
+        // Also where `format` beats it: its charset still holds.
+        let media = media_type(self.headers)?;
+        let found = match (&query.format, media) {
             (Some(name), _) => Format::from_name(name),
-            (None, Some(media)) => media.to_str().ok().and_then(Format::from_media_type),
+            (None, Some(media)) => Format::from_media_type(&media),
             (None, None) => None,
         };
         found.ok_or_else(|| {

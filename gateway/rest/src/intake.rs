@@ -39,7 +39,7 @@ impl Packing {
         match encoding.as_bytes().to_ascii_lowercase().as_slice() {
             b"gzip" | b"x-gzip" => Ok(Self::Gzip(Box::new(Gunzip::new(max)))),
             b"zstd" => Ok(Self::Zstd(Box::new(Unzstd::new(max)?))),
-            b"identity" | b"" => Ok(Self::None),
+            b"identity" => Ok(Self::None),
             _ => Err(Problem::new(
                 ErrorKind::Unsupported,
                 "unsupported_media_type",

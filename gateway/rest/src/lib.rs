@@ -8,6 +8,7 @@
 
 mod admission;
 mod answer;
+mod answer_document;
 mod app;
 mod caller;
 mod dataset_change;
@@ -22,6 +23,7 @@ mod infer;
 mod ingest;
 mod intake;
 mod maintenance;
+mod media;
 mod metrics;
 mod observe;
 mod openapi;
@@ -31,13 +33,16 @@ mod problem;
 mod queries;
 mod query;
 mod receipts;
+mod refusals;
 mod rows;
+mod strict_json;
 mod tag;
 mod tokens;
 mod trace;
 mod turns;
 mod versions;
 mod whoami;
+mod words;
 
 pub use app::{App, Limits};
 pub use edge::{Adopt, Edge};

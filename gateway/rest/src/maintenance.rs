@@ -12,7 +12,8 @@ use crate::app::App;
 use crate::caller::Identified;
 use crate::datasets::DatasetPath;
 use crate::extract::Path;
-use crate::problem::{Problem, ProblemDocument, Result};
+use crate::problem::{Problem, Result};
+use crate::refusals;
 
 /// What a compaction did.
 #[derive(Serialize, ToSchema)]
@@ -40,9 +41,9 @@ pub(crate) struct VacuumAnswer {
 ///
 /// The same rows, sorted by event time or primary key where the dataset has them, as one or more versions. Pushes and queries
 /// go on meanwhile. It happens by itself; ask for it after many small pushes, before many queries.
-#[utoipa::path(post, path = "/v1/datasets/{ns}/{name}/compact", tag = "datasets", params(DatasetPath), responses(
+#[utoipa::path(post, path = "/v1/datasets/{ns}/{name}/compact", security(("token" = [])), tag = "datasets", params(DatasetPath), responses(
     (status = 200, description = "Done", body = CompactAnswer),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+    refusals::Conflict, refusals::Exhausted,
 ))]
 pub(crate) async fn compact(
     State(app): State<Arc<App>>,
@@ -63,9 +64,9 @@ pub(crate) async fn compact(
 ///
 /// How long files of older versions stay is the setting `storage.retention`. It happens by itself, about once an hour for a
 /// dataset that is written to.
-#[utoipa::path(post, path = "/v1/datasets/{ns}/{name}/vacuum", tag = "datasets", params(DatasetPath), responses(
+#[utoipa::path(post, path = "/v1/datasets/{ns}/{name}/vacuum", security(("token" = [])), tag = "datasets", params(DatasetPath), responses(
     (status = 200, description = "Done", body = VacuumAnswer),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+    refusals::Exhausted,
 ))]
 pub(crate) async fn vacuum(
     State(app): State<Arc<App>>,

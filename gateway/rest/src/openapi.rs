@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::problem::Problem;
 use crate::{
     dataset_change, datasets, docs, edge, grants, health, ingest, maintenance, metrics, observe, page, principals,
-    queries, query, receipts, rows, tokens, versions, whoami,
+    queries, query, receipts, refusals, rows, tokens, versions, whoami,
 };
 
 /// Bytes of a request body other than a push.
@@ -77,7 +77,9 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// The API document, OpenAPI 3.1.
 pub fn document() -> OpenApi {
-    routes().into_openapi()
+    let mut document = routes().into_openapi();
+    refusals::complete(&mut document);
+    document
 }
 
 /// This document.

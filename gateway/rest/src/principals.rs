@@ -14,16 +14,17 @@ use crate::app::App;
 use crate::caller::Identified;
 use crate::datasets::page;
 use crate::extract::{Json, Path, Query};
-use crate::problem::{Problem, ProblemDocument, Result};
+use crate::problem::{Problem, Result};
+use crate::{refusals, words};
 
 /// A principal.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PrincipalDocument {
     id: String,
-    #[schema(example = "ada")]
+    #[schema(value_type = words::PrincipalName)]
     name: String,
     /// `user` or `service`.
-    #[schema(value_type = String, example = "user")]
+    #[schema(value_type = words::PrincipalKind)]
     kind: PrincipalKind,
     created_at: DateTime<Utc>,
 }
@@ -42,12 +43,13 @@ impl From<Principal> for PrincipalDocument {
 /// A principal to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "ada"}))]
 pub(crate) struct CreatePrincipal {
-    #[schema(example = "ada", pattern = "^[a-z][a-z0-9_.@-]{0,62}$")]
+    #[schema(value_type = words::PrincipalName)]
     name: String,
     /// `user` (the default) or `service`.
     #[serde(default = "user")]
-    #[schema(value_type = String, example = "user", pattern = "^(user|service)$")]
+    #[schema(value_type = words::PrincipalKind)]
     kind: PrincipalKind,
 }
 
@@ -64,6 +66,7 @@ pub(crate) struct ListPrincipals {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next` of the page before.
+    #[param(inline, required = false, value_type = words::PrincipalName)]
     cursor: Option<String>,
 }
 
@@ -81,13 +84,13 @@ pub(crate) struct PrincipalList {
 #[into_params(parameter_in = Path)]
 pub(crate) struct PrincipalPath {
     /// The principal's name.
+    #[param(inline, value_type = words::PrincipalName)]
     name: String,
 }
 
 /// All principals, by name.
-#[utoipa::path(get, path = "/v1/principals", tag = "access", params(ListPrincipals), responses(
+#[utoipa::path(get, path = "/v1/principals", security(("token" = [])), tag = "access", params(ListPrincipals), responses(
     (status = 200, description = "A page of principals", body = PrincipalList),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_principals(
     State(app): State<Arc<App>>,
@@ -101,9 +104,9 @@ pub(crate) async fn list_principals(
 }
 
 /// Creates a principal; it has no rights and no token yet.
-#[utoipa::path(post, path = "/v1/principals", tag = "access", request_body = CreatePrincipal, responses(
+#[utoipa::path(post, path = "/v1/principals", security(("token" = [])), tag = "access", request_body = CreatePrincipal, responses(
     (status = 201, description = "Created", body = PrincipalDocument, headers(("Location" = String, description = "The principal's path"))),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+    refusals::Conflict,
 ))]
 pub(crate) async fn create_principal(
     State(app): State<Arc<App>>,
@@ -118,9 +121,9 @@ pub(crate) async fn create_principal(
 }
 
 /// Deletes a principal with its tokens and grants.
-#[utoipa::path(delete, path = "/v1/principals/{name}", tag = "access", params(PrincipalPath), responses(
+#[utoipa::path(delete, path = "/v1/principals/{name}", security(("token" = [])), tag = "access", params(PrincipalPath), responses(
     (status = 204, description = "Deleted"),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+    refusals::Conflict,
 ))]
 pub(crate) async fn delete_principal(
     State(app): State<Arc<App>>,

@@ -20,6 +20,8 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     help: Option<&'static str>,
     position: Option<ProblemPosition>,
+    /// In how many seconds it may be tried again, where that is known.
+    retry_after: Option<u64>,
     /// What the log says and the client does not see.
     pub(crate) cause: Option<String>,
 }
@@ -64,11 +66,16 @@ pub(crate) struct LateError<'a> {
 
 impl Problem {
     pub(crate) fn new(kind: ErrorKind, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, code, detail: detail.into(), help: None, position: None, cause: None }
+        Self { kind, code, detail: detail.into(), help: None, position: None, retry_after: None, cause: None }
     }
 
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, "invalid_request", detail)
+    }
+
+    /// The same, to be tried again after so many seconds.
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     pub(crate) fn dataset_not_found(name: impl std::fmt::Display) -> Self {
@@ -171,7 +178,7 @@ impl IntoResponse for Problem {
         }
         let busy = matches!(self.kind, ErrorKind::Overloaded | ErrorKind::Unavailable);
         if busy || self.code == "idempotency_key_in_use" || self.code == "commit_contended" {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after.unwrap_or(1)));
         }
         response.extensions_mut().insert(self);
         response
@@ -220,6 +227,9 @@ impl From<QueryError> for Problem {
         match error {
             QueryError::Catalog(inner) => inner.into(),
             QueryError::Lake(inner) => inner.into(),
+            QueryError::TooManyQueries { retry_after } => {
+                Self::new(error.kind(), error.code(), error.to_string()).retry_after(retry_after)
+            }
             error => {
                 let position = error.position().map(|p| ProblemPosition { line: p.line, column: p.column });
                 Self { position, ..Self::new(error.kind(), error.code(), error.to_string()) }

@@ -13,7 +13,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::caller::Identified;
 use crate::extract::{Path, Query};
-use crate::problem::{Problem, ProblemDocument, Result};
+use crate::problem::{Problem, Result};
+use crate::words;
 
 /// Queries of a page when the request does not say.
 const PAGE: usize = 100;
@@ -22,8 +23,10 @@ const PAGE: usize = 100;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct QueryDocument {
     /// As in the answer's `query_id`.
+    #[schema(value_type = words::QueryId)]
     id: String,
     /// `queued`, `planning`, `running`, `done`, `failed` or `cancelled`.
+    #[schema(value_type = words::QueryState)]
     state: &'static str,
     /// The beginning of its statement.
     sql: String,
@@ -37,7 +40,7 @@ pub(crate) struct QueryDocument {
     /// Their bytes before they are encoded.
     bytes: u64,
     /// The version of each dataset that it reads, once that is known.
-    #[schema(value_type = Object)]
+    #[schema(value_type = words::Versions)]
     versions: serde_json::Map<String, serde_json::Value>,
     /// What it failed with, also when its answer had begun.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +82,7 @@ pub(crate) struct ListQueries {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next` of the page before.
+    #[param(inline, required = false, value_type = words::QueryId)]
     cursor: Option<String>,
 }
 
@@ -96,6 +100,7 @@ pub(crate) struct QueryList {
 #[into_params(parameter_in = Path)]
 pub(crate) struct QueryPath {
     /// The query's id.
+    #[param(inline, value_type = words::QueryId)]
     id: String,
 }
 
@@ -103,7 +108,6 @@ pub(crate) struct QueryPath {
 /// instance sees everybody's.
 #[utoipa::path(get, path = "/v1/queries", tag = "query", params(ListQueries), responses(
     (status = 200, description = "A page of queries", body = QueryList),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_queries(
     State(app): State<Arc<App>>,
@@ -113,6 +117,9 @@ pub(crate) async fn list_queries(
     let limit = list.limit.unwrap_or(PAGE);
     if !(1..=1_000).contains(&limit) {
         return Err(Problem::invalid("limit must be between 1 and 1000"));
+    }
+    if list.cursor.as_deref().is_some_and(|cursor| !is_query_id(cursor)) {
+        return Err(Problem::invalid("the cursor is not one that a list has given"));
     }
     let all = app.engine.queries(viewer(&app, &caller).await?);
     // What came after a query that is forgotten is forgotten too.
@@ -129,7 +136,6 @@ pub(crate) async fn list_queries(
 /// One query: how far it is, and what it failed with.
 #[utoipa::path(get, path = "/v1/queries/{id}", tag = "query", params(QueryPath), responses(
     (status = 200, description = "The query", body = QueryDocument),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn show_query(
     State(app): State<Arc<App>>,
@@ -143,7 +149,6 @@ pub(crate) async fn show_query(
 /// Stops a query; one that has ended stays as it is. Its caller's answer ends with `query_cancelled`.
 #[utoipa::path(delete, path = "/v1/queries/{id}", tag = "query", params(QueryPath), responses(
     (status = 204, description = "It does not run any more"),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn cancel_query(
     State(app): State<Arc<App>>,
@@ -152,6 +157,10 @@ pub(crate) async fn cancel_query(
 ) -> Result<StatusCode> {
     let viewer = viewer(&app, &caller).await?;
     if app.engine.cancel(viewer, &path.id) { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
+}
+
+fn is_query_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 fn not_found() -> Problem {

@@ -9,46 +9,48 @@ use axum::response::Response;
 use lakegate_catalog::ErrorKind;
 use lakegate_formats::Format;
 use lakegate_query::{AsOf, Params, QueryRequest};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::answer::{Keep, answer};
+use crate::answer_document::{Rows, TaggedRows};
 use crate::app::App;
 use crate::caller::Identified;
-use crate::extract::{Json, Query};
+use crate::extract::{Json, Query, whole};
 use crate::metrics::Outcome;
-use crate::problem::{Problem, ProblemDocument, Result};
-use crate::tag;
+use crate::problem::{Problem, Result};
 use crate::trace::step;
+use crate::{refusals, strict_json, tag, words};
 
 /// A question.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"sql": "SELECT iata, name FROM demo.airports WHERE state = $1", "params": ["RI"]}))]
 pub(crate) struct Question {
     /// One SELECT, WITH, VALUES or EXPLAIN. Datasets are written `namespace.dataset`.
-    #[schema(example = "SELECT 1 AS one")]
+    #[schema(min_length = 1)]
     sql: String,
     /// A list for `$1`, `$2`, …, or an object for `$name`.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<words::Params>)]
     params: serde_json::Value,
     /// At most this many rows; the answer says `truncated` when there were more. 10,000 for JSON when
     /// not given, no bound for the other formats.
-    #[serde(default)]
-    #[schema(minimum = 0)]
+    #[serde(default, deserialize_with = "whole")]
+    #[schema(minimum = 0, maximum = 9007199254740992_i64)]
     limit: Option<u64>,
     /// Which version of each dataset to read where the statement does not say: a time such as
     /// `"2026-01-31T00:00:00Z"`, or an object such as `{"demo.flights": 12}`.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<words::AsOf>)]
     as_of: serde_json::Value,
     /// How long it may take, such as `"30s"`; the server has a default and a maximum.
     #[serde(default)]
-    #[schema(example = "30s", pattern = "^[0-9]+(ms|s|m|h)$")]
+    #[schema(value_type = Option<words::Timeout>)]
     timeout: Option<String>,
     /// `json`, `ndjson`, `csv`, `arrow`, `arrow-file` or `parquet`; `?format=` and `Accept` are the other ways.
     #[serde(default)]
-    #[schema(pattern = "^(json|ndjson|csv|arrow|arrow-file|parquet)$")]
+    #[schema(value_type = Option<words::RowFormat>)]
     format: Option<String>,
 }
 
@@ -58,19 +60,22 @@ pub(crate) struct Question {
 #[serde(deny_unknown_fields)]
 pub(crate) struct AskedByUrl {
     /// One SELECT, WITH, VALUES or EXPLAIN.
-    #[param(example = "SELECT 1 AS one")]
+    #[param(min_length = 1, example = "SELECT count(*) AS airports FROM demo.airports")]
     sql: String,
     /// The parameters as JSON: a list or an object.
     #[param(example = "[]")]
     params: Option<String>,
     /// At most this many rows.
-    #[param(minimum = 0)]
+    #[param(minimum = 0, maximum = 9007199254740992_i64)]
     limit: Option<u64>,
     /// How long it may take, such as `30s`.
+    #[param(inline, required = false, value_type = words::Timeout)]
     timeout: Option<String>,
     /// `json`, `ndjson`, `csv`, `arrow`, `arrow-file` or `parquet`; beats `Accept`.
+    #[param(inline, required = false, value_type = words::RowFormat)]
     format: Option<String>,
     /// A time, or an object of versions as JSON.
+    #[param(example = "{\"demo.airports\": 1}")]
     as_of: Option<String>,
 }
 
@@ -79,7 +84,7 @@ impl TryFrom<AskedByUrl> for Question {
 
     fn try_from(asked: AskedByUrl) -> Result<Self> {
         let json = |name: &str, text: String| {
-            serde_json::from_str(&text).map_err(|e| Problem::invalid(format!("{name} must be JSON: {e}")))
+            strict_json::parse(text.as_bytes()).map_err(|e| Problem::invalid(format!("{name} must be JSON: {e}")))
         };
         let as_of = match asked.as_of {
             Some(text) if text.starts_with('{') => json("as_of", text)?,
@@ -98,30 +103,15 @@ impl TryFrom<AskedByUrl> for Question {
 #[serde(deny_unknown_fields)]
 pub(crate) struct AnswerQuery {
     /// `json`, `ndjson`, `csv`, `arrow`, `arrow-file` or `parquet`; beats `Accept`.
+    #[param(inline, required = false, value_type = words::RowFormat)]
     format: Option<String>,
-}
-
-/// A JSON answer. The other formats are the rows alone.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Answer {
-    query_id: String,
-    schema: Vec<crate::datasets::ColumnDocument>,
-    rows: Vec<serde_json::Value>,
-    row_count: u64,
-    truncated: bool,
-    #[schema(value_type = Object)]
-    versions: serde_json::Value,
-    elapsed_ms: u64,
 }
 
 /// Answers a statement, streaming.
 #[utoipa::path(post, path = "/v1/query", tag = "query", params(AnswerQuery,
-        ("Lakegate-Query-Id" = Option<String>, Header, description = "An id of your own for this query, [A-Za-z0-9_-]{1,64}")),
+        ("Lakegate-Query-Id" = Option<String>, Header, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "An id of your own for this query")),
     request_body = Question,
-    responses(
-        (status = 200, description = "The rows", content((Answer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.arrow.file"), (Vec<u8> = "application/vnd.apache.parquet"))),
-        (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
-    ))]
+    responses(Rows, refusals::NotFound, refusals::NotAcceptable, refusals::Conflict, refusals::Cancelled))]
 pub(crate) async fn query(
     State(app): State<Arc<App>>,
     Identified { caller, .. }: Identified,
@@ -142,12 +132,12 @@ pub(crate) async fn query(
 /// Answers a statement in the URL. The same question over the same versions has the same `ETag`; asked again with
 /// `If-None-Match` it is answered 304 without being run. What depends on time or chance has none.
 #[utoipa::path(get, path = "/v1/query", tag = "query", params(AskedByUrl,
-        ("Lakegate-Query-Id" = Option<String>, Header, description = "An id of your own for this query, [A-Za-z0-9_-]{1,64}"),
+        ("Lakegate-Query-Id" = Option<String>, Header, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "An id of your own for this query"),
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an answer that is at hand")),
     responses(
-        (status = 200, description = "The rows", content((Answer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.arrow.file"), (Vec<u8> = "application/vnd.apache.parquet"))),
-        (status = 304, description = "The answer at hand is still right"),
-        (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+        TaggedRows,
+        (status = 304, description = "The answer at hand is still right", headers(("ETag" = String, description = "Names the rows"))),
+        refusals::NotFound, refusals::NotAcceptable, refusals::Conflict, refusals::Exhausted, refusals::Cancelled,
     ))]
 pub(crate) async fn query_by_url(
     State(app): State<Arc<App>>,
@@ -186,8 +176,7 @@ fn counted(app: &App, answered: Result<Response>) -> Result<Response> {
 
 impl Question {
     fn request(self, format: Format, app: &App, headers: &HeaderMap) -> Result<QueryRequest> {
-        // Beyond any table; what the planner counts with ends at 2^63.
-        let limit = self.limit.map(|limit| limit.min(1 << 53));
+        let limit = self.limit.map(rows_limit).transpose()?;
         Ok(QueryRequest {
             id: headers.get("lakegate-query-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned()),
             params: params(self.params)?,
@@ -198,6 +187,14 @@ impl Question {
             in_order: false,
         })
     }
+}
+
+/// The most rows that a request may ask for. Beyond any table; a JSON number past it may not arrive as it was sent.
+const MAX_LIMIT: u64 = 1 << 53;
+
+/// A limit that makes sense.
+pub(crate) fn rows_limit(limit: u64) -> Result<u64> {
+    if limit <= MAX_LIMIT { Ok(limit) } else { Err(Problem::invalid(format!("limit must be at most {MAX_LIMIT}"))) }
 }
 
 fn params(value: serde_json::Value) -> Result<Params> {

@@ -13,7 +13,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::caller::Identified;
 use crate::extract::Path;
-use crate::problem::{Problem, ProblemDocument, Result};
+use crate::problem::{Problem, Result};
+use crate::words;
 
 /// What a push stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,7 @@ impl Receipt {
 pub(crate) struct ReceiptDocument {
     receipt: String,
     /// Always `committed`: a receipt is given once the rows are durable.
+    #[schema(value_type = words::PushStatus)]
     status: &'static str,
     /// The rows that the push added.
     rows: u64,
@@ -55,13 +57,13 @@ pub(crate) struct ReceiptDocument {
 #[into_params(parameter_in = Path)]
 pub(crate) struct ReceiptPath {
     /// As the push answered it.
+    #[param(pattern = "^r1_[0-9a-f]{32}_[0-9a-f]{1,16}_[0-9a-f]{1,16}$")]
     receipt: String,
 }
 
 /// What a push stored, by its receipt. Kept as long as the table's log, at least 7 days.
 #[utoipa::path(get, path = "/v1/receipts/{receipt}", tag = "push", params(ReceiptPath), responses(
     (status = 200, description = "What was stored", body = ReceiptDocument),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn show_receipt(
     State(app): State<Arc<App>>,

@@ -15,13 +15,15 @@ use serde_json::json;
 use utoipa::IntoParams;
 
 use crate::answer::{Keep, answer};
+use crate::answer_document::RowsOfDataset;
 use crate::app::App;
 use crate::caller::Identified;
 use crate::datasets::DatasetPath;
 use crate::extract::{Path, Query};
 use crate::metrics::Outcome;
-use crate::problem::{Problem, ProblemDocument, Result};
-use crate::query::{Answer, answer_format};
+use crate::problem::{Problem, Result};
+use crate::query::{answer_format, rows_limit};
+use crate::{refusals, words};
 
 const NEXT: HeaderName = HeaderName::from_static("lakegate-next-cursor");
 
@@ -31,13 +33,16 @@ const NEXT: HeaderName = HeaderName::from_static("lakegate-next-cursor");
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReadRows {
     /// At most this many; 10,000 for JSON when not given, all for the other formats.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, maximum = 9007199254740992_i64)]
     limit: Option<u64>,
     /// `Lakegate-Next-Cursor` of the answer before; reads on in the same version.
+    #[param(pattern = "^[0-9]{1,19}\\.[0-9]{1,15}$")]
     cursor: Option<String>,
     /// Only these columns, with commas between them.
+    #[param(min_length = 1, example = "iata,city")]
     columns: Option<String>,
-    /// `json`, `ndjson`, `csv` or `arrow`; beats `Accept`.
+    /// `json`, `ndjson`, `csv`, `arrow`, `arrow-file` or `parquet`; beats `Accept`.
+    #[param(inline, required = false, value_type = words::RowFormat)]
     format: Option<String>,
 }
 
@@ -62,11 +67,13 @@ impl Cursor {
 ///
 /// The order is the same from page to page of one version, and may differ between versions. A page costs as much as
 /// all those before it: to read a whole dataset, leave `limit` out and take a format that streams.
-#[utoipa::path(get, path = "/v1/datasets/{ns}/{name}/rows", tag = "datasets", params(DatasetPath, ReadRows), responses(
-    (status = 200, description = "The rows", headers(("Lakegate-Next-Cursor" = Option<String>, description = "The cursor of the next page; absent at the end")),
-        content((Answer = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.arrow.stream"))),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
-))]
+#[utoipa::path(
+    get,
+    path = "/v1/datasets/{ns}/{name}/rows",
+    tag = "datasets",
+    params(DatasetPath, ReadRows),
+    responses(RowsOfDataset, refusals::NotAcceptable, refusals::Exhausted, refusals::Cancelled)
+)]
 pub(crate) async fn read_rows(
     State(app): State<Arc<App>>,
     Identified { caller, .. }: Identified,
@@ -87,7 +94,7 @@ pub(crate) async fn read_rows(
     if limit == Some(0) {
         return Err(Problem::invalid("limit must be at least 1"));
     }
-    let limit = limit.map(|limit| limit.min(1 << 53));
+    let limit = limit.map(rows_limit).transpose()?;
     let name = &access.dataset.name;
     let columns = columns(&snapshot, asked.columns.as_deref())?;
     let request = QueryRequest {

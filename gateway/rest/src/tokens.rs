@@ -12,23 +12,26 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::caller::Identified;
-use crate::extract::{Json, Path, Query};
+use crate::extract::{Json, Path, Query, whole};
 use crate::principals::find;
-use crate::problem::{Problem, ProblemDocument, Result};
+use crate::problem::{Problem, Result};
+use crate::{refusals, words};
 
 /// A token to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "laptop", "expires_in": 86400}))]
 pub(crate) struct CreateToken {
     /// Whose; the caller's own when not given.
     #[serde(default)]
+    #[schema(value_type = Option<words::PrincipalName>)]
     principal: Option<String>,
     /// What you call it.
-    #[schema(example = "laptop", min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     name: String,
     /// After how many seconds it stops working. When not given: with the token of this request, else never. It may
     /// not be later than that.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 3153600000_i64)]
     expires_in: Option<u64>,
 }
@@ -36,6 +39,7 @@ pub(crate) struct CreateToken {
 /// What is known of a token; never the token itself.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TokenDocument {
+    #[schema(format = Uuid)]
     id: String,
     /// Whose it is.
     principal: String,
@@ -51,6 +55,7 @@ pub(crate) struct CreatedToken {
     #[serde(flatten)]
     token_record: TokenDocument,
     /// The token. It is not stored and cannot be shown again.
+    #[schema(pattern = "^lg_[0-9A-Za-z]{38}$")]
     token: String,
 }
 
@@ -60,6 +65,7 @@ pub(crate) struct CreatedToken {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListTokens {
     /// Whose; the caller's own when not given.
+    #[param(inline, required = false, value_type = words::PrincipalName)]
     principal: Option<String>,
 }
 
@@ -74,6 +80,7 @@ pub(crate) struct TokenList {
 #[into_params(parameter_in = Path)]
 pub(crate) struct TokenPath {
     /// The token's id, not the token.
+    #[param(format = Uuid)]
     id: String,
 }
 
@@ -101,9 +108,9 @@ async fn subject(app: &App, caller: &Identified, named: Option<&str>) -> Result<
 }
 
 /// The tokens of a principal, oldest first.
-#[utoipa::path(get, path = "/v1/tokens", tag = "access", params(ListTokens), responses(
+#[utoipa::path(get, path = "/v1/tokens", security(("token" = [])), tag = "access", params(ListTokens), responses(
     (status = 200, description = "The tokens", body = TokenList),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+    refusals::NotFound,
 ))]
 pub(crate) async fn list_tokens(
     State(app): State<Arc<App>>,
@@ -116,9 +123,9 @@ pub(crate) async fn list_tokens(
 }
 
 /// Creates a token; the answer is the only time it is shown.
-#[utoipa::path(post, path = "/v1/tokens", tag = "access", request_body = CreateToken, responses(
+#[utoipa::path(post, path = "/v1/tokens", security(("token" = [])), tag = "access", request_body = CreateToken, responses(
     (status = 201, description = "Created", body = CreatedToken),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
+    refusals::NotFound,
 ))]
 pub(crate) async fn create_token(
     State(app): State<Arc<App>>,
@@ -145,9 +152,8 @@ fn expiry(seconds: u64) -> Result<DateTime<Utc>> {
 }
 
 /// Makes a token stop working at once.
-#[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "access", params(TokenPath), responses(
+#[utoipa::path(delete, path = "/v1/tokens/{id}", security(("token" = [])), tag = "access", params(TokenPath), responses(
     (status = 204, description = "Revoked"),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn revoke_token(
     State(app): State<Arc<App>>,

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::caller::Identified;
 use crate::datasets::{DatasetPath, page};
 use crate::extract::{Path, Query};
-use crate::problem::{Problem, ProblemDocument, Result};
+use crate::problem::{Problem, Result};
 
 /// Which part of the list.
 #[derive(Deserialize, IntoParams)]
@@ -24,6 +24,7 @@ pub(crate) struct ListVersions {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next` of the page before.
+    #[param(pattern = "^[0-9]{1,19}$")]
     cursor: Option<String>,
 }
 
@@ -72,7 +73,6 @@ pub(crate) struct VersionList {
 /// The versions of a dataset, the newest first, back to where the log has been cleaned up.
 #[utoipa::path(get, path = "/v1/datasets/{ns}/{name}/versions", tag = "datasets", params(DatasetPath, ListVersions), responses(
     (status = 200, description = "A page of versions", body = VersionList),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_versions(
     State(app): State<Arc<App>>,

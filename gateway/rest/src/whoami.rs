@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::caller::Identified;
 use crate::principals::PrincipalDocument;
-use crate::problem::{ProblemDocument, Result};
+use crate::problem::Result;
 
 /// Who calls.
 #[derive(Serialize, ToSchema)]
@@ -23,7 +23,6 @@ pub(crate) struct WhoAmI {
 /// Who the caller is.
 #[utoipa::path(get, path = "/v1/whoami", tag = "access", responses(
     (status = 200, description = "The caller", body = WhoAmI),
-    (status = "default", description = "What is wrong", body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn whoami(
     State(app): State<Arc<App>>,

@@ -80,7 +80,7 @@ async fn what_cannot_be_changed_is_refused_and_nothing_else_is_done() -> Result 
         change(client, "lab.readings", &body).await?.expect_problem(status, code)?;
     }
     let many: Vec<_> = (0..1_000).map(|n| json!({ "name": format!("c{n}"), "type": "int" })).collect();
-    change(client, "lab.readings", &json!({ "add_columns": many })).await?.expect_problem(400, "too_many_columns")?;
+    change(client, "lab.readings", &json!({ "add_columns": many })).await?.expect_problem(413, "too_many_columns")?;
     let shown = client.get(&dataset_path("lab.readings")).await?.json()?;
     assert_eq!((&shown["description"], &shown["version"]), (&json!(""), &json!(0)));
     change(client, "lab.nothing", &json!({})).await?.expect_problem(404, "dataset_not_found")?;

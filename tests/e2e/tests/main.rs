@@ -39,6 +39,8 @@ mod queries;
 #[cfg(test)]
 mod query;
 #[cfg(test)]
+mod schemathesis;
+#[cfg(test)]
 mod sql_shell;
 #[cfg(test)]
 mod stores;
