@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lakegate_catalog::{CatalogError, ErrorKind};
-use lakegate_lake::LakeError;
+use lakegate_lake::{Damage, LakeError};
 
 /// The result of a query call.
 pub type Result<T, E = QueryError> = std::result::Result<T, E>;
@@ -86,6 +86,14 @@ pub enum QueryError {
         name: String,
         /// Which version, and why it cannot be read.
         error: LakeError,
+    },
+    /// The dataset's table has lost something that the statement needs.
+    #[error("dataset `{name}` is damaged: {damage}")]
+    Damaged {
+        /// The dataset.
+        name: String,
+        /// What is gone or is not what was written.
+        damage: Damage,
     },
     /// The parameters do not fit the statement.
     #[error("the parameters do not fit: {0}")]
@@ -177,7 +185,7 @@ impl QueryError {
             Self::Catalog(error) => error.kind(),
             Self::Lake(error) | Self::Version { error, .. } => error.kind(),
             Self::Storage => ErrorKind::Unavailable,
-            Self::Internal => ErrorKind::Internal,
+            Self::Damaged { .. } | Self::Internal => ErrorKind::Internal,
             _ => ErrorKind::Invalid,
         }
     }
@@ -210,6 +218,7 @@ impl QueryError {
             Self::QueryIdInUse(_) => "query_id_in_use",
             Self::Catalog(error) => error.code(),
             Self::Lake(error) | Self::Version { error, .. } => error.code(),
+            Self::Damaged { .. } => "dataset_damaged",
             Self::Storage => "storage_unavailable",
             Self::Internal => "internal",
         }
