@@ -148,6 +148,7 @@ impl Rewrite<'_> {
             version: snapshot.version,
             layout: Arc::clone(&snapshot.layout),
             files: chosen.to_vec(),
+            damages: Arc::clone(&snapshot.damages),
         });
         let mut rows = read(&part, options, stores).await.map_err(failed)?;
         let mut current: Option<FileWriter> = None;
@@ -229,6 +230,9 @@ async fn read(
 /// Reading failed: storage, as far as another cause is not plain.
 fn failed(error: DataFusionError) -> LakeError {
     match error.find_root() {
+        DataFusionError::External(inner) if let Some(LakeError::Damaged(damage)) = inner.downcast_ref() => {
+            LakeError::Damaged(damage.clone())
+        }
         DataFusionError::ResourcesExhausted(_) => LakeError::NoRoom(error.strip_backtrace()),
         _ => LakeError::Reading(Box::new(error)),
     }

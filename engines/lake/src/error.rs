@@ -1,8 +1,12 @@
 //! What can go wrong between a dataset and its storage.
 
+use std::time::Duration;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use lakegate_catalog::{ErrorKind, LakeId};
 use parquet::errors::ParquetError;
+
+use crate::damage::Damage;
 
 /// The result of a lake call.
 pub type Result<T, E = LakeError> = std::result::Result<T, E>;
@@ -37,6 +41,9 @@ pub enum LakeError {
     /// There is no table with this id.
     #[error("the dataset's table does not exist")]
     NoTable,
+    /// Something of the table is gone or is not what was written. Only someone with other rights can mend it.
+    #[error("the dataset is damaged: {0}")]
+    Damaged(Damage),
     /// No such version has been made yet.
     #[error("version {version} does not exist; the newest is {newest}")]
     NoVersion {
@@ -103,6 +110,9 @@ pub enum LakeError {
     /// Too many tables wait for upkeep.
     #[error("too many tables wait to be kept up; retry in a minute")]
     Busy,
+    /// A step of upkeep was broken off.
+    #[error("the work did not end within {0:?} and was broken off; the dataset is as it was, retry later")]
+    TooSlow(Duration),
     /// Rewriting needs more memory or disk than it may have; nothing was changed.
     #[error("rewriting the dataset's files needs more room than it may have: {0}")]
     NoRoom(String),
@@ -139,12 +149,12 @@ impl LakeError {
             Self::KeyReused => ErrorKind::Exhausted,
             Self::KeyInUse | Self::Contended(_) | Self::Overtaken | Self::ColumnExists { .. } => ErrorKind::Conflict,
             Self::NoRoom(_) => ErrorKind::Exhausted,
-            Self::Busy => ErrorKind::Overloaded,
+            Self::Busy | Self::TooSlow(_) => ErrorKind::Overloaded,
             // What the Parquet writer meets outside itself is the store.
             Self::Storage(_) | Self::Log(_) | Self::Reading(_) | Self::Parquet(ParquetError::External(_)) => {
                 ErrorKind::Unavailable
             }
-            Self::Parquet(_) | Self::Arrow(_) | Self::Defect(_) => ErrorKind::Internal,
+            Self::Damaged(_) | Self::Parquet(_) | Self::Arrow(_) | Self::Defect(_) => ErrorKind::Internal,
         }
     }
 
@@ -154,6 +164,7 @@ impl LakeError {
             Self::BadStore { .. } => "bad_storage",
             Self::OtherLake { .. } => "other_lake",
             Self::NoTable => "dataset_not_found",
+            Self::Damaged(_) => "dataset_damaged",
             Self::NoVersion { .. } | Self::NoVersionYet { .. } => "version_not_found",
             Self::VersionExpired(_) => "version_expired",
             Self::UnsupportedTable(_) => "unsupported_table",
@@ -166,6 +177,7 @@ impl LakeError {
             Self::Contended(_) => "commit_contended",
             Self::Overtaken => "compaction_overtaken",
             Self::Busy => "upkeep_busy",
+            Self::TooSlow(_) => "upkeep_too_slow",
             Self::NoRoom(_) => "rewrite_out_of_room",
             Self::Storage(_) | Self::Log(_) | Self::Reading(_) | Self::Parquet(ParquetError::External(_)) => {
                 "storage_unavailable"

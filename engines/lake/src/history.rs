@@ -175,13 +175,13 @@ fn rows(add: &Add) -> Option<u64> {
 }
 
 /// The versions that have a commit or a checkpoint in the log.
-struct Listing {
+pub(crate) struct Listing {
     commits: BTreeSet<u64>,
     checkpoints: BTreeSet<u64>,
 }
 
 impl Listing {
-    async fn of(log: &Log) -> Result<Self> {
+    pub(crate) async fn of(log: &Log) -> Result<Self> {
         let mut listing = Self { commits: BTreeSet::new(), checkpoints: BTreeSet::new() };
         let mut files = log.files.list(Some(&Path::from("_delta_log")));
         while let Some(file) = files.try_next().await? {
@@ -201,9 +201,19 @@ impl Listing {
         }
     }
 
+    /// The newest version that the log tells of.
+    pub(crate) fn newest(&self) -> Option<u64> {
+        self.commits.last().max(self.checkpoints.last()).copied()
+    }
+
+    /// The newest checkpoint up to a version.
+    pub(crate) fn checkpoint_before(&self, version: u64) -> Option<u64> {
+        self.checkpoints.range(..=version).next_back().copied()
+    }
+
     /// Whether the version can be put together from the last checkpoint before it and the commits since.
     fn reaches(&self, version: u64) -> bool {
-        let first = self.checkpoints.range(..=version).next_back().map_or(0, |checkpoint| checkpoint + 1);
+        let first = self.checkpoint_before(version).map_or(0, |checkpoint| checkpoint + 1);
         (first..=version).all(|commit| self.commits.contains(&commit))
     }
 

@@ -10,17 +10,18 @@ use lakegate_catalog::{Column, DatasetId, Datasets, LakeId};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::sync::{OnceCell, oneshot};
 use url::Url;
 
 use crate::compact::{CompactOptions, Compacted};
+use crate::damage::{Damage, Damages, LOG};
 use crate::error::{LakeError, Result};
 use crate::layout::Layout;
 use crate::log::Log;
 use crate::registry::LakeRegistry;
 use crate::store::{self, StoreOptions, Which};
 use crate::table::Table;
-use crate::upkeep::{self, Due, UPKEEP_QUEUE, UpkeepOptions};
+use crate::upkeep::{self, Due, Queue, UpkeepOptions, UpkeepUsage};
 use crate::vacuum::Vacuumed;
 
 /// Open tables kept in memory; beyond it, idle ones are closed.
@@ -43,25 +44,24 @@ pub struct LakeOptions {
 pub struct Lake {
     id: LakeId,
     pub(crate) root: Arc<dyn ObjectStore>,
+    pub(crate) damages: Arc<Damages>,
     window: Duration,
     tables: Mutex<HashMap<DatasetId, Arc<OnceCell<Arc<Table>>>>>,
-    upkeep: mpsc::Sender<Due>,
-    due: Mutex<Option<mpsc::Receiver<Due>>>,
+    upkeep: Arc<Queue>,
 }
 
 impl Lake {
     /// Opens the root. A missing folder is created, and an unmarked root marked, unless a certain lake is
     /// expected. Errors: [`LakeError::BadStore`], [`LakeError::OtherLake`], [`LakeError::Storage`].
     pub async fn open(options: &LakeOptions) -> Result<Arc<Self>> {
-        let (upkeep, due) = mpsc::channel(UPKEEP_QUEUE);
         let (root, id) = store::open(&options.root, &options.stores, options.which).await?;
         Ok(Arc::new(Self {
             id,
+            damages: Damages::new(Arc::clone(&root)),
             root,
             window: options.idempotency_window,
             tables: Mutex::default(),
-            upkeep,
-            due: Mutex::new(Some(due)),
+            upkeep: Arc::default(),
         }))
     }
 
@@ -83,7 +83,7 @@ impl Lake {
     /// Errors: [`LakeError::UnsupportedType`] for a column that cannot be stored.
     pub async fn create(&self, id: DatasetId, columns: &[Column]) -> Result<()> {
         let layout = Layout::new(columns.to_vec())?;
-        Log::new(&self.root, id)?.create(&layout, self.window).await
+        Log::new(&self.root, &self.damages, id)?.create(&layout, self.window).await
     }
 
     /// The table of a dataset. Errors: [`LakeError::NoTable`].
@@ -97,8 +97,8 @@ impl Lake {
             Arc::clone(tables.entry(id).or_default())
         };
         let open = || async {
-            let log = Log::new(&self.root, id)?;
-            Table::open(log, id, self.window, self.upkeep.clone()).await.map(Arc::new)
+            let log = Log::new(&self.root, &self.damages, id)?;
+            Table::open(log, id, self.window, Arc::clone(&self.upkeep)).await.map(Arc::new)
         };
         match cell.get_or_try_init(open).await.cloned() {
             Err(LakeError::NoTable) => {
@@ -110,9 +110,50 @@ impl Lake {
         }
     }
 
+    /// The table of a dataset that the catalog lists. When there is none, the catalog is asked once more.
+    ///
+    /// Errors: [`LakeError::NoTable`] when the dataset has been deleted, and else [`LakeError::Damaged`].
+    pub async fn listed_table(&self, id: DatasetId, datasets: &dyn Datasets) -> Result<Arc<Table>> {
+        match self.table(id).await {
+            Err(LakeError::NoTable) => {}
+            opened => return opened,
+        }
+        // A table is created before its dataset is listed, and goes after the dataset is not listed any more.
+        match datasets.dataset_by_id(id).await {
+            Ok(None) => Err(LakeError::NoTable),
+            Ok(Some(_)) => {
+                let empty = Some("no version is left in it".to_owned());
+                Err(self.damages.judge(id, LOG, None, None, empty).await?.unwrap_or(LakeError::NoTable))
+            }
+            Err(error) => {
+                tracing::warn!(dataset = %id, %error, "the catalog does not say whether a dataset is still there");
+                Err(LakeError::NoTable)
+            }
+        }
+    }
+
+    /// What of a dataset is known to be damaged, by any statement or job of this process. It is forgotten once the file
+    /// that was damaged changes, and a missing one is there. Costs a request when there is something.
+    pub async fn damage(&self, id: DatasetId) -> Option<Damage> {
+        self.damages.of(id).await
+    }
+
+    /// How often this process met damage, and of how many datasets it knows to be damaged.
+    pub fn damage_counts(&self) -> (u64, usize) {
+        self.damages.counts()
+    }
+
+    /// Looks again at all that is known to be damaged.
+    pub async fn recheck_damage(&self) {
+        for id in self.damages.datasets() {
+            self.damages.of(id).await;
+        }
+    }
+
     /// Removes all files of a dataset. Safe to repeat; a missing table is no error.
     pub async fn remove(&self, id: DatasetId) -> Result<()> {
         self.tables.lock().remove(&id);
+        self.damages.forget(id);
         let files = self.root.list(Some(&Path::from(id.to_string())));
         // Many at once where the store can.
         let mut removed = self.root.delete_stream(files.map_ok(|file| file.location).boxed());
@@ -137,21 +178,21 @@ impl Lake {
         self.table(id).await?.vacuum(retention).await
     }
 
-    /// Rewrites all small files of a dataset on the thread of [`Lake::run_upkeep`], when it is their turn; answers the
+    /// Rewrites all small files of a dataset on the runtime of [`Lake::run_upkeep`], when it is their turn; answers the
     /// sum. Goes on when the caller stops waiting. Errors: as [`Lake::compact`], [`LakeError::Busy`].
     pub async fn request_compaction(&self, id: DatasetId) -> Result<Compacted> {
         let (answer, answered) = oneshot::channel();
         self.request(Due::Compaction(id, answer), answered).await
     }
 
-    /// As [`Lake::vacuum`], on the thread of [`Lake::run_upkeep`] and with its retention. Errors: [`LakeError::Busy`].
+    /// As [`Lake::vacuum`], on the runtime of [`Lake::run_upkeep`] and with its retention. Errors: [`LakeError::Busy`].
     pub async fn request_vacuum(&self, id: DatasetId) -> Result<Vacuumed> {
         let (answer, answered) = oneshot::channel();
         self.request(Due::Vacuum(id, answer), answered).await
     }
 
     async fn request<T>(&self, due: Due, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
-        self.upkeep.try_send(due).map_err(|_| LakeError::Busy)?;
+        self.upkeep.ask(due)?;
         answered.await.unwrap_or(Err(LakeError::Busy))
     }
 
@@ -167,11 +208,21 @@ impl Lake {
 
     /// Writes checkpoints, rewrites small files and removes old ones for tables that are due, until the lake is dropped.
     /// `datasets` say how rows are best ordered. Runs apart from pushes: a failure here costs no push anything. It
-    /// computes: give it a thread. Call it once.
+    /// computes: give it a runtime of its own. Call it once.
     pub async fn run_upkeep(self: Arc<Self>, datasets: Arc<dyn Datasets>, options: UpkeepOptions) {
-        let due = self.due.lock().take();
-        if let Some(due) = due {
-            upkeep::run(Arc::downgrade(&self), datasets, options, due).await;
-        }
+        let (lake, queue) = (Arc::downgrade(&self), Arc::clone(&self.upkeep));
+        drop(self);
+        upkeep::run(lake, queue, datasets, options).await;
+    }
+
+    /// What goes on in upkeep.
+    pub fn upkeep_usage(&self) -> UpkeepUsage {
+        self.upkeep.usage()
+    }
+}
+
+impl Drop for Lake {
+    fn drop(&mut self) {
+        self.upkeep.close();
     }
 }

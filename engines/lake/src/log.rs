@@ -22,7 +22,9 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use url::Url;
 
+use crate::damage::Damages;
 use crate::error::{LakeError, Result};
+use crate::history::Listing;
 use crate::layout::Layout;
 use crate::snapshot::{DataFile, Snapshot};
 use crate::txn::{self, Pushes};
@@ -43,6 +45,7 @@ pub(crate) struct Log {
     /// Rooted at the table's folder.
     pub(crate) files: Arc<dyn ObjectStore>,
     store: LogStoreRef,
+    pub(crate) damages: Arc<Damages>,
 }
 
 /// What a replay finds.
@@ -62,11 +65,11 @@ pub(crate) enum Attempt {
 }
 
 impl Log {
-    pub(crate) fn new(root: &Arc<dyn ObjectStore>, dataset: DatasetId) -> Result<Self> {
+    pub(crate) fn new(root: &Arc<dyn ObjectStore>, damages: &Arc<Damages>, dataset: DatasetId) -> Result<Self> {
         let url = Url::parse(&format!("lake://store/{dataset}/")).map_err(|e| LakeError::Defect(e.to_string()))?;
         let files: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(root), dataset.to_string()));
         let store = default_logstore(Arc::clone(&files), Arc::clone(root), &url, &StorageConfig::default());
-        Ok(Self { dataset, files, store })
+        Ok(Self { dataset, files, store, damages: Arc::clone(damages) })
     }
 
     /// Writes version 0: the columns and our table properties.
@@ -100,16 +103,35 @@ impl Log {
         }))
     }
 
-    /// Reads the newest version from checkpoint and commits.
+    /// Reads the newest version from checkpoint and commits. Errors: [`LakeError::Damaged`] when one of them is gone or
+    /// is not what was written.
     pub(crate) async fn replay(&self) -> Result<Replayed> {
-        let snapshot = self.state(None).await?;
-        let checkpoint = self.checkpoint_version().await?;
+        let replayed = match self.try_replay().await {
+            Ok(replayed) => Ok(replayed),
+            Err(error) => Err(self.explained(error, None).await),
+        };
+        if replayed.is_ok() {
+            self.damages.log_is_whole(self.dataset);
+        }
+        replayed
+    }
+
+    async fn try_replay(&self) -> Result<Replayed> {
+        let snapshot = self.try_state(None).await?;
+        let checkpoint = self.newest_checkpoint().await?;
         let pushes = self.pushes(checkpoint, snapshot.version).await?;
         Ok(Replayed { snapshot, pushes, checkpoint })
     }
 
-    /// The columns and files of a version; of the newest when none is named.
+    /// The columns and files of a version; of the newest when none is named. Errors: as [`Log::replay`].
     pub(crate) async fn state(&self, version: Option<u64>) -> Result<Snapshot> {
+        match self.try_state(version).await {
+            Ok(state) => Ok(state),
+            Err(error) => Err(self.explained(error, version).await),
+        }
+    }
+
+    async fn try_state(&self, version: Option<u64>) -> Result<Snapshot> {
         let table = self.load(version).await?;
         let state = table.snapshot()?;
         let layout = Arc::new(Layout::from_delta(&state.schema())?);
@@ -125,7 +147,8 @@ impl Log {
                 Ok(Arc::new(DataFile::new(&layout, path, file.size(), file.modification_time(), stats.as_deref())?))
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Snapshot { dataset: self.dataset, version: state.version(), layout, files })
+        let damages = Arc::clone(&self.damages);
+        Ok(Snapshot { dataset: self.dataset, version: state.version(), layout, files, damages })
     }
 
     pub(crate) async fn load(&self, version: Option<u64>) -> Result<DeltaTable> {
@@ -156,13 +179,81 @@ impl Log {
             return Ok(None);
         };
         let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-        let actions = lines.map(|line| serde_json::from_slice(line).map_err(DeltaTableError::from));
-        let actions: Vec<Action> = actions.collect::<Result<_, _>>()?;
+        let actions: Vec<Action> = match lines.map(serde_json::from_slice).collect::<Result<_, _>>() {
+            Ok(actions) => actions,
+            Err(error) => return Err(self.unreadable(&commit_path(version), version, error.to_string()).await),
+        };
         if actions.is_empty() {
             // A commit says at least who made it. What is empty was cut, and its rows must not be missed in silence.
-            return Err(LakeError::UnsupportedTable(format!("version {version} of the log is empty")));
+            return Err(self.unreadable(&commit_path(version), version, "it is empty".to_owned()).await);
         }
         Ok(Some(actions))
+    }
+
+    /// The error for a file of the log whose bytes are not what was written.
+    async fn unreadable(&self, file: &Path, version: u64, why: String) -> LakeError {
+        match self.damages.judge(self.dataset, file.as_ref(), Some(version), None, Some(why)).await {
+            Ok(Some(error)) | Err(error) => error,
+            Ok(None) => LakeError::Defect(format!("{file} cannot be read, and nothing is wrong with it")),
+        }
+    }
+
+    /// Whether a version that was there is there: an error when it is not. One request.
+    pub(crate) async fn check(&self, version: u64) -> Result<()> {
+        if self.has(version).await? {
+            return Ok(());
+        }
+        self.damages
+            .judge(self.dataset, commit_path(version).as_ref(), Some(version), None, None)
+            .await?
+            .map_or(Ok(()), Err)
+    }
+
+    /// The damage behind an error of a replay; the error itself when the store only failed in passing, or nothing lasting
+    /// is to be seen.
+    async fn explained(&self, error: LakeError, version: Option<u64>) -> LakeError {
+        let lasting = match &error {
+            LakeError::Log(_) | LakeError::Parquet(_) | LakeError::Arrow(_) | LakeError::Storage(_) => !passes(&error),
+            _ => false,
+        };
+        if !lasting {
+            return error;
+        }
+        match self.find_damage(version).await {
+            Ok(()) => error,
+            Err(damaged @ LakeError::Damaged(_)) => damaged,
+            // What failed now may have failed before.
+            Err(other) => {
+                tracing::debug!(dataset = %self.dataset, error = %other, "a log could not be examined");
+                error
+            }
+        }
+    }
+
+    /// Looks at all files that a version is put together from. Errors: [`LakeError::Damaged`], or what came in between.
+    async fn find_damage(&self, version: Option<u64>) -> Result<()> {
+        let listing = Listing::of(self).await?;
+        let Some(newest) = version.or_else(|| listing.newest()) else { return Ok(()) };
+        let start = listing.checkpoint_before(newest);
+        for commit in start.map_or(0, |checkpoint| checkpoint + 1)..=newest {
+            if self.read(commit).await?.is_none() {
+                self.check(commit).await?;
+            }
+        }
+        if let Some(checkpoint) = start
+            && let Err(error) = self.checkpointed_pushes(checkpoint, true).await
+        {
+            if passes(&error) {
+                return Err(error);
+            }
+            return Err(self.unreadable(&checkpoint_path(checkpoint), checkpoint, error.to_string()).await);
+        }
+        // A pointer to a checkpoint that is not there.
+        if let Some(hint) = self.checkpoint_version().await?.filter(|hint| start.is_none_or(|start| start < *hint)) {
+            let file = checkpoint_path(hint);
+            return self.damages.judge(self.dataset, file.as_ref(), Some(hint), None, None).await?.map_or(Ok(()), Err);
+        }
+        Ok(())
     }
 
     /// The data files that were taken out of the newest version at or after a time, or at an unknown time.
@@ -238,27 +329,38 @@ impl Log {
         }
     }
 
+    /// The version of the newest checkpoint. The pointer to it only saves a list: it is looked for when there is none.
+    async fn newest_checkpoint(&self) -> Result<Option<u64>> {
+        match self.checkpoint_version().await? {
+            Some(version) => Ok(Some(version)),
+            None => Ok(Listing::of(self).await?.checkpoint_before(u64::MAX)),
+        }
+    }
+
     /// The pushes that the log remembers: of the checkpoint, then of the commits after it.
     async fn pushes(&self, checkpoint: Option<u64>, newest: u64) -> Result<Pushes> {
         let mut pushes = match checkpoint {
-            Some(version) => self.checkpointed_pushes(version).await?,
+            Some(version) => self.checkpointed_pushes(version, false).await?,
             None => Pushes::new(),
         };
         for version in checkpoint.map_or(0, |v| v + 1)..=newest {
-            let actions = self.read(version).await?.ok_or_else(|| {
-                LakeError::UnsupportedTable(format!("version {version} is missing from the log after its checkpoint"))
-            })?;
-            remember(&mut pushes, &actions);
+            match self.read(version).await? {
+                Some(actions) => remember(&mut pushes, &actions),
+                None => self.check(version).await?,
+            }
         }
         Ok(pushes)
     }
 
-    async fn checkpointed_pushes(&self, version: u64) -> Result<Pushes> {
-        let path = Path::from(format!("_delta_log/{version:020}.checkpoint.parquet"));
+    /// The pushes in a checkpoint, of which all is decoded when it is examined.
+    async fn checkpointed_pushes(&self, version: u64, whole: bool) -> Result<Pushes> {
         // A checkpoint is small beside the data it lists, and this happens once per open table.
-        let bytes = self.files.get(&path).await?.bytes().await?;
+        let bytes = self.files.get(&checkpoint_path(version)).await?.bytes().await?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), ["txn.appId", "txn.version", "txn.lastUpdated"]);
+        let mask = match whole {
+            true => ProjectionMask::all(),
+            false => ProjectionMask::columns(builder.parquet_schema(), ["txn.appId", "txn.version", "txn.lastUpdated"]),
+        };
         let mut pushes = Pushes::new();
         for batch in builder.with_projection(mask).build()? {
             remember_batch(&mut pushes, &batch?)?;
@@ -295,6 +397,18 @@ fn remember_batch(pushes: &mut Pushes, batch: &RecordBatch) -> Result<()> {
 
 pub(crate) fn commit_path(version: u64) -> Path {
     Path::from(format!("_delta_log/{version:020}.json"))
+}
+
+fn checkpoint_path(version: u64) -> Path {
+    Path::from(format!("_delta_log/{version:020}.checkpoint.parquet"))
+}
+
+/// Whether an error is one of the store, other than that something is not there: what failed in passing may work now.
+fn passes(error: &(dyn std::error::Error + 'static)) -> bool {
+    match error.downcast_ref::<object_store::Error>() {
+        Some(error) => !matches!(error, object_store::Error::NotFound { .. }),
+        None => error.source().is_some_and(passes),
+    }
 }
 
 /// Checkpoints and clean-up inside a commit would report a commit that landed as failed.

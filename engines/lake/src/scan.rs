@@ -31,6 +31,7 @@ use object_store::path::Path;
 use crate::registry::dataset_url;
 use crate::snapshot::{DataFile, Snapshot};
 use crate::stats::bounds_inexact;
+use crate::watched::Watched;
 
 /// Bytes read from a file's end in the first request; covers the footer of most files.
 const FOOTER_HINT: usize = 64 << 10;
@@ -92,7 +93,8 @@ impl SnapshotProvider {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let url = dataset_url(self.snapshot.dataset).map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let config = FileScanConfigBuilder::new(url, Arc::new(self.parquet_source(state, prunable)?))
+        let source = Watched::new(self.parquet_source(state, prunable)?, &self.snapshot);
+        let config = FileScanConfigBuilder::new(url, Arc::new(source))
             .with_file_groups(file_groups(files, state.config().target_partitions()))
             .with_statistics(total(files, self.stored())?)
             .with_projection_indices(projection.cloned())?

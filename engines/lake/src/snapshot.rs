@@ -9,6 +9,7 @@ use datafusion::common::Statistics;
 use deltalake::kernel::{Action, Add};
 use lakegate_catalog::{Column, DatasetId};
 
+use crate::damage::Damages;
 use crate::error::{LakeError, Result};
 use crate::layout::Layout;
 use crate::scan::SnapshotProvider;
@@ -21,6 +22,7 @@ pub struct Snapshot {
     pub(crate) version: u64,
     pub(crate) layout: Arc<Layout>,
     pub(crate) files: Vec<Arc<DataFile>>,
+    pub(crate) damages: Arc<Damages>,
 }
 
 /// A Parquet file of a version.
@@ -106,6 +108,7 @@ impl Snapshot {
                 files.push(Arc::new(DataFile::from_add(&self.layout, add)?));
             }
         }
-        Ok(Some(Self { dataset: self.dataset, version, layout: Arc::clone(&self.layout), files }))
+        let (layout, damages) = (Arc::clone(&self.layout), Arc::clone(&self.damages));
+        Ok(Some(Self { dataset: self.dataset, version, layout, files, damages }))
     }
 }

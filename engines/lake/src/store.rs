@@ -1,9 +1,10 @@
 //! From a storage URL to an object store that holds what it promises.
 //!
-//! [`remote`] builds the clients of S3, Azure and Google, [`writes`] leaves no upload half done, and
+//! [`remote`] builds the clients of S3, Azure and Google, whose requests run on [`io`], [`writes`] leaves no upload half done, and
 //! [`probe`] refuses a store that would lose commits. Here: which of them a URL means, and the marker that
 //! says which lake it holds.
 
+mod io;
 mod options;
 mod probe;
 mod remote;

@@ -11,7 +11,6 @@ use deltalake::kernel::{Action, Add};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use lakegate_catalog::DatasetId;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::mpsc;
 
 use crate::append::{Append, FILE_BYTES};
 use crate::compact::{WORTH_WHILE, removal};
@@ -20,7 +19,7 @@ use crate::history::Past;
 use crate::log::{Attempt, Log, Replayed, remember};
 use crate::snapshot::{DataFile, Snapshot};
 use crate::txn::{self, PushKey, PushRecord, Pushes};
-use crate::upkeep::{Due, VACUUM_EVERY};
+use crate::upkeep::{Due, Queue, VACUUM_EVERY};
 
 /// Commits between two checkpoints.
 pub(crate) const CHECKPOINT_EVERY: u64 = 50;
@@ -47,7 +46,7 @@ pub struct Table {
     pub(crate) advance: tokio::sync::Mutex<()>,
     checkpoint: AtomicU64,
     window: Duration,
-    upkeep: mpsc::Sender<Due>,
+    upkeep: Arc<Queue>,
 }
 
 /// The start of a push.
@@ -59,12 +58,7 @@ pub enum Begin {
 }
 
 impl Table {
-    pub(crate) async fn open(
-        log: Log,
-        dataset: DatasetId,
-        window: Duration,
-        upkeep: mpsc::Sender<Due>,
-    ) -> Result<Self> {
+    pub(crate) async fn open(log: Log, dataset: DatasetId, window: Duration, upkeep: Arc<Queue>) -> Result<Self> {
         let Replayed { snapshot, pushes, checkpoint } = log.replay().await?;
         Ok(Self {
             dataset,
@@ -91,6 +85,14 @@ impl Table {
         }
         let _advance = self.advance.lock().await;
         self.catch_up().await
+    }
+
+    /// The newest version, whose commit is there: what is committed behind a gap could never be read. Costs two small
+    /// requests side by side. Errors: [`LakeError::Damaged`].
+    pub async fn snapshot_and_log(&self) -> Result<Arc<Snapshot>> {
+        let (snapshot, there) = futures::join!(self.snapshot(), self.log.check(self.known().version));
+        there?;
+        snapshot
     }
 
     /// The versions that this process still reads, the newest apart.
@@ -140,9 +142,9 @@ impl Table {
 
     /// Starts a push. With a key, it is looked up first and held until the push ends.
     ///
-    /// Errors: [`LakeError::KeyInUse`].
+    /// Errors: [`LakeError::KeyInUse`], [`LakeError::Damaged`] for a log that has lost its newest version.
     pub async fn begin(self: &Arc<Self>, key: Option<[u8; 16]>) -> Result<Begin> {
-        let snapshot = self.snapshot().await?;
+        let snapshot = self.snapshot_and_log().await?;
         let claim = match key {
             Some(key) => Some(self.claim(key)?),
             None => None,
@@ -260,7 +262,7 @@ impl Table {
         let files_due = version.is_multiple_of(WORTH_WHILE as u64) && self.wants_compaction();
         if checkpoint_due || files_due {
             // A full queue is no loss: the next commit asks again.
-            let _ = self.upkeep.try_send(Due::Commit(self.dataset));
+            let _ = self.upkeep.ask(Due::Commit(self.dataset));
         }
     }
 

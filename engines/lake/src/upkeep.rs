@@ -1,89 +1,115 @@
-//! Checkpoints, compaction, vacuum: in the background, one table after another.
+//! Checkpoints, compaction, vacuum: in the background, a few tables side by side.
+//!
+//! [`queue`] says whose turn it is: a table has one job at a time, one that stalls or fails holds up no other, and each step
+//! of a job has a deadline.
+
+mod queue;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use lakegate_catalog::{DatasetId, Datasets};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::compact::{CompactOptions, Compacted};
 use crate::error::{LakeError, Result};
 use crate::lake::Lake;
 use crate::vacuum::Vacuumed;
 
-/// Tables that may wait for upkeep; one that finds no place asks again with its next commit.
-pub(crate) const UPKEEP_QUEUE: usize = 256;
+pub use queue::UpkeepUsage;
+pub(crate) use queue::{Due, Queue};
+
 /// Time between two vacuums of one table.
 pub(crate) const VACUUM_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Tables whose files are rewritten side by side; they share the memory.
+const REWRITES: usize = 2;
 
 /// What upkeep may use, and how long it keeps what is no longer needed.
 #[derive(Clone, Debug)]
 pub struct UpkeepOptions {
-    /// Bytes that sorting rows may hold.
+    /// Bytes that sorting rows may hold, all tables together.
     pub memory: usize,
-    /// Where sorting spills to, and the most bytes there.
+    /// Where sorting spills to, and the most bytes there for each table.
     pub spill: Option<(PathBuf, u64)>,
     /// How long files of older versions stay. Longer than any push and any query takes.
     pub retention: Duration,
+    /// How long a checkpoint, one rewrite of files, or a vacuum may take.
+    pub deadline: Duration,
 }
 
-/// A table that waits for upkeep.
-pub(crate) enum Due {
-    /// A commit found that there is something to do.
-    Commit(DatasetId),
-    /// Someone waits for all small files to be rewritten.
-    Compaction(DatasetId, oneshot::Sender<Result<Compacted>>),
-    /// Someone waits for old files to be removed.
-    Vacuum(DatasetId, oneshot::Sender<Result<Vacuumed>>),
+/// Serves tables until the lake is gone.
+pub(crate) async fn run(lake: Weak<Lake>, queue: Arc<Queue>, datasets: Arc<dyn Datasets>, options: UpkeepOptions) {
+    let rewrites = Arc::new(Semaphore::new(REWRITES));
+    let upkeep = |lake| Upkeep {
+        lake,
+        datasets: Arc::clone(&datasets),
+        options: options.clone(),
+        rewrites: Arc::clone(&rewrites),
+    };
+    queue
+        .run(|due| {
+            let upkeep = lake.upgrade().map(upkeep);
+            async move {
+                match upkeep {
+                    Some(upkeep) => upkeep.serve(due).await,
+                    None => false,
+                }
+            }
+        })
+        .await;
 }
 
-/// Serves one table after another until the lake is gone.
-pub(crate) async fn run(
-    lake: Weak<Lake>,
+struct Upkeep {
+    lake: Arc<Lake>,
     datasets: Arc<dyn Datasets>,
     options: UpkeepOptions,
-    mut due: mpsc::Receiver<Due>,
-) {
-    while let Some(due) = due.recv().await {
-        let Some(lake) = lake.upgrade() else {
-            return;
-        };
-        let upkeep = Upkeep { lake: &lake, datasets: datasets.as_ref(), options: &options };
-        // Whoever asked may have gone; the work is as good without.
+    rewrites: Arc<Semaphore>,
+}
+
+impl Upkeep {
+    /// Whether it went well. Whoever asked may have gone; the work is as good without.
+    async fn serve(&self, due: Due) -> bool {
         match due {
-            Due::Commit(id) => upkeep.after_commit(id).await,
-            Due::Compaction(id, answer) => drop(answer.send(upkeep.compact(id, true).await)),
-            Due::Vacuum(id, answer) => drop(answer.send(lake.vacuum(id, options.retention).await)),
+            Due::Commit(id) => self.after_commit(id).await,
+            Due::Compaction(id, answer) => {
+                let done = self.compact(id, true).await;
+                let well = done.is_ok();
+                let _ = answer.send(done);
+                well
+            }
+            Due::Vacuum(id, answer) => {
+                let done = self.vacuum(id).await;
+                let well = done.is_ok();
+                let _ = answer.send(done);
+                well
+            }
         }
     }
-}
 
-struct Upkeep<'a> {
-    lake: &'a Lake,
-    datasets: &'a dyn Datasets,
-    options: &'a UpkeepOptions,
-}
-
-impl Upkeep<'_> {
-    async fn after_commit(&self, id: DatasetId) {
-        match self.serve(id).await {
+    async fn after_commit(&self, id: DatasetId) -> bool {
+        match self.keep_up(id).await {
             // Another process keeps up the same table, or the dataset has been deleted.
-            Ok(()) | Err(LakeError::Overtaken | LakeError::NoTable) => {}
-            // The table stays right without it, only slower; the next commit asks again.
-            Err(error) => tracing::warn!(dataset = %id, %error, "upkeep of a table failed"),
+            Ok(()) | Err(LakeError::Overtaken | LakeError::NoTable) => true,
+            // The table stays right without it, only slower; a later commit asks again.
+            Err(error) => {
+                tracing::warn!(dataset = %id, %error, "upkeep of a table failed");
+                false
+            }
         }
     }
 
-    async fn serve(&self, id: DatasetId) -> Result<()> {
-        let table = self.lake.table(id).await?;
-        table.upkeep().await?;
+    async fn keep_up(&self, id: DatasetId) -> Result<()> {
+        let table = self.lake.listed_table(id, self.datasets.as_ref()).await?;
+        self.in_time(table.upkeep()).await?;
         if table.wants_compaction() {
             let done = self.compact(id, false).await?;
             tracing::debug!(dataset = %id, ?done, "small files rewritten");
         }
         if table.vacuum_is_due() {
-            let done = self.lake.vacuum(id, self.options.retention).await?;
+            let done = self.vacuum(id).await?;
             tracing::debug!(dataset = %id, ?done, "files that nothing needs removed");
         }
         Ok(())
@@ -93,22 +119,37 @@ impl Upkeep<'_> {
     async fn compact(&self, id: DatasetId, eagerly: bool) -> Result<Compacted> {
         let options = CompactOptions {
             order: self.order(id).await,
-            memory: self.options.memory,
+            memory: self.options.memory / REWRITES,
             spill: self.options.spill.clone(),
             eagerly,
         };
-        let version = self.lake.table(id).await?.snapshot().await?.version();
+        let table = self.lake.listed_table(id, self.datasets.as_ref()).await?;
+        let version = table.snapshot().await?.version();
         let mut all = Compacted { version, files_removed: 0, files_added: 0, rows: 0 };
-        while let Some(one) = self.lake.compact(id, &options).await? {
+        loop {
+            // One rewrite at a time, so that tables with much to do take turns with the others.
+            let _place = self.rewrites.acquire().await;
+            let Some(one) = self.in_time(self.lake.compact(id, &options)).await? else { return Ok(all) };
             all.version = one.version;
             all.files_removed += one.files_removed;
             all.files_added += one.files_added;
             all.rows += one.rows;
             if one.files_added >= one.files_removed {
-                break;
+                return Ok(all);
             }
         }
-        Ok(all)
+    }
+
+    async fn vacuum(&self, id: DatasetId) -> Result<Vacuumed> {
+        let table = self.lake.listed_table(id, self.datasets.as_ref()).await?;
+        self.in_time(table.vacuum(self.options.retention)).await
+    }
+
+    /// What is broken off leaves the table as it was, or does what another process could have done: commits are looked for
+    /// in the log.
+    async fn in_time<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
+        let deadline = self.options.deadline;
+        timeout(deadline, step).await.unwrap_or(Err(LakeError::TooSlow(deadline)))
     }
 
     /// By what a dataset's rows are best ordered.

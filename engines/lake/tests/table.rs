@@ -142,7 +142,7 @@ async fn a_key_counts_once_also_after_checkpoint_and_reopen() {
     assert_eq!(again, Committed { duplicate: true, ..first });
 
     // Enough commits for a checkpoint, so that the key is read from it and not from the commit.
-    let options = UpkeepOptions { memory: 8 << 20, spill: None, retention: DAY };
+    let options = UpkeepOptions { memory: 8 << 20, spill: None, retention: DAY, deadline: DAY };
     let upkeep = tokio::spawn(Arc::clone(&lake).run_upkeep(Arc::new(MemoryCatalog::new()), options));
     let checkpoint = folder.path().join(id.to_string()).join("_delta_log/_last_checkpoint");
     let mut n = 0;
@@ -212,7 +212,7 @@ async fn older_versions_are_read_until_their_log_or_files_are_gone() {
     let folder = tempfile::tempdir().expect("tempdir");
     let lake = on_disk(folder.path()).await;
     let id = dataset(&lake).await;
-    let options = UpkeepOptions { memory: 8 << 20, spill: None, retention: DAY };
+    let options = UpkeepOptions { memory: 8 << 20, spill: None, retention: DAY, deadline: DAY };
     let upkeep = tokio::spawn(Arc::clone(&lake).run_upkeep(Arc::new(MemoryCatalog::new()), options));
     let log = folder.path().join(id.to_string()).join("_delta_log");
     let mut n = 0;

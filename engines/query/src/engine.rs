@@ -198,7 +198,7 @@ impl Engine {
         let planned = running.0.while_alive(self.plan(statement, planning, &running.0)).await;
         let planned = planned.and_then(|planned| planned).inspect_err(|error| running.0.record.failed(error))?;
         running.0.record.enter(QueryState::Running);
-        Ok(QueryStream::start(planned, running, limit, versions, self.workers.handle()))
+        Ok(QueryStream::start(planned, running, limit, versions, reading.names, self.workers.handle()))
     }
 
     fn deadline(&self, asked: Option<Duration>) -> Result<Duration> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lakegate_catalog::{CatalogError, ErrorKind};
-use lakegate_lake::LakeError;
+use lakegate_lake::{Damage, LakeError};
 use lakegate_statement::{Position, StatementError};
 
 /// The result of a query call.
@@ -33,6 +33,14 @@ pub enum QueryError {
         name: String,
         /// Which version, and why it cannot be read.
         error: LakeError,
+    },
+    /// The dataset's table has lost something that the statement needs.
+    #[error("dataset `{name}` is damaged: {damage}")]
+    Damaged {
+        /// The dataset.
+        name: String,
+        /// What is gone or is not what was written.
+        damage: Damage,
     },
     /// An expression failed on a value: division by zero, overflow, a bad argument.
     #[error("evaluation failed: {0}")]
@@ -113,7 +121,7 @@ impl QueryError {
             Self::Catalog(error) => error.kind(),
             Self::Lake(error) | Self::Version { error, .. } => error.kind(),
             Self::Storage => ErrorKind::Unavailable,
-            Self::Internal => ErrorKind::Internal,
+            Self::Damaged { .. } | Self::Internal => ErrorKind::Internal,
             _ => ErrorKind::Invalid,
         }
     }
@@ -137,6 +145,7 @@ impl QueryError {
             Self::QueryIdInUse(_) => "query_id_in_use",
             Self::Catalog(error) => error.code(),
             Self::Lake(error) | Self::Version { error, .. } => error.code(),
+            Self::Damaged { .. } => "dataset_damaged",
             Self::Storage => "storage_unavailable",
             Self::Internal => "internal",
         }

@@ -1,6 +1,6 @@
 //! Opening what a statement names: the datasets that its caller may see, each at one version.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
@@ -19,6 +19,8 @@ pub(crate) struct Reading {
     pub(crate) relations: Vec<Opened>,
     /// The versions read, of each dataset.
     read: BTreeMap<DatasetName, (DatasetId, BTreeSet<u64>)>,
+    /// The names of the datasets that are opened.
+    pub(crate) names: HashMap<DatasetId, String>,
     /// Whether it reads something that changes without a new version.
     pub(crate) unversioned: bool,
 }
@@ -65,6 +67,7 @@ impl Opener<'_> {
             match relation {
                 Relation::Dataset { name, table, part } => {
                     let (id, opened) = self.table(name).await?;
+                    reading.names.insert(id, name.to_string());
                     let provider = match part {
                         Part::Rows(at) => {
                             let (provider, version) = self.rows(name, &opened, *at).await?;
@@ -111,7 +114,7 @@ impl Opener<'_> {
         let not_found = || StatementError::DatasetNotFound { name: name.to_string() };
         let access = Access::find(self.catalog, self.caller, name).await?.ok_or_else(not_found)?;
         let id = access.dataset.id;
-        let table = self.lake.table(id).await.map_err(|error| failed(name, error))?;
+        let table = self.lake.listed_table(id, self.catalog).await.map_err(|error| failed(name, error))?;
         Ok((id, table))
     }
 
@@ -152,6 +155,7 @@ fn failed(name: &DatasetName, error: LakeError) -> QueryError {
     match error {
         // Deleted since the catalog was asked.
         LakeError::NoTable => StatementError::DatasetNotFound { name: name.to_string() }.into(),
+        LakeError::Damaged(damage) => QueryError::Damaged { name: name.to_string(), damage },
         error if error.kind() == ErrorKind::NotFound => QueryError::Version { name: name.to_string(), error },
         error => {
             tracing::error!(%error, "a dataset cannot be opened");

@@ -1,5 +1,6 @@
 //! The answer: batches as they come, in bounded memory.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, Stream, StreamExt};
+use lakegate_catalog::DatasetId;
+use lakegate_lake::LakeError;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -59,12 +62,13 @@ impl QueryStream {
         running: StopOnDrop,
         limit: Option<u64>,
         versions: Vec<(String, u64)>,
+        names: HashMap<DatasetId, String>,
         runtime: &Handle,
     ) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let schema = Arc::clone(&planned.schema);
         let repeatable = planned.repeatable;
-        let drive = Drive { running: Arc::clone(&running.0), left: limit, sender };
+        let drive = Drive { running: Arc::clone(&running.0), left: limit, names, sender };
         let task = runtime.spawn(drive.run(planned));
         running.0.attach(task.abort_handle());
         Self {
@@ -166,6 +170,8 @@ impl Drop for StopOnDrop {
 struct Drive {
     running: Arc<Running>,
     left: Option<u64>,
+    /// What the datasets are called that the query reads.
+    names: HashMap<DatasetId, String>,
     sender: mpsc::Sender<Piece>,
 }
 
@@ -236,7 +242,13 @@ impl Drive {
         if self.running.is_stopped() {
             return self.running.error();
         }
-        translate(error, self.running.budgets())
+        match translate(error, self.running.budgets()) {
+            QueryError::Lake(LakeError::Damaged(damage)) => {
+                let name = self.names.get(&damage.dataset).cloned();
+                QueryError::Damaged { name: name.unwrap_or_else(|| damage.dataset.to_string()), damage }
+            }
+            error => error,
+        }
     }
 }
 

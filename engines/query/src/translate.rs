@@ -85,6 +85,9 @@ fn external(error: &(dyn StdError + Send + Sync + 'static), budgets: Budgets) ->
     if let Some(inner) = error.downcast_ref::<ArrowError>() {
         return arrow(inner, budgets);
     }
+    if let Some(LakeError::Damaged(damage)) = error.downcast_ref() {
+        return QueryError::Lake(LakeError::Damaged(damage.clone()));
+    }
     if let Some(ValueTooLarge { function, bytes, limit, scope }) = error.downcast_ref() {
         return QueryError::ValueTooLarge { function: function.clone(), bytes: *bytes, limit: *limit, scope };
     }

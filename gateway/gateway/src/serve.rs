@@ -255,10 +255,13 @@ fn upkeep_thread() -> Result<tokio::runtime::Runtime> {
 fn upkeep_options(settings: &Settings, folder: &DataFolder) -> UpkeepOptions {
     /// Enough to sort what one rewrite takes in with little spilling.
     const MEMORY: usize = 128 << 20;
+    /// Half a GiB is read and written in it, also by a slow store.
+    const DEADLINE: Duration = Duration::from_secs(900);
     UpkeepOptions {
         memory: MEMORY,
         spill: Some((folder.join("spill"), settings.query.spill_per_query.bytes())),
         retention: settings.storage.retention,
+        deadline: DEADLINE,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Removes the files of deleted datasets once no query can be reading them any more.
+//! Removes the files of deleted datasets once no query can be reading them any more, and looks whether what was damaged
+//! has been mended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ pub(crate) async fn run(catalog: Arc<dyn Catalog>, lake: Arc<Lake>, grace: Durat
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
+        lake.recheck_damage().await;
         match catalog.tombstones().await {
             Ok(tombstones) => {
                 for tombstone in tombstones {

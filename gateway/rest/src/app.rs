@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakegate_catalog::Catalog;
-use lakegate_lake::Lake;
+use lakegate_catalog::{Catalog, Dataset};
+use lakegate_lake::{Lake, Table};
 use lakegate_query::Engine;
 
 use crate::admission::Admission;
 use crate::edge::Edge;
 use crate::metrics::Metrics;
+use crate::problem::{Problem, Result};
 use crate::turns::Turns;
 
 /// The state of the REST service. Cheap to clone through its [`Arc`].
@@ -43,8 +44,15 @@ impl App {
         edge: Edge,
     ) -> Arc<Self> {
         let pushes = Admission::new(&limits);
-        let metrics = Arc::new(Metrics::new(Arc::clone(&engine), pushes.places(), limits.max_pushes));
+        let metrics =
+            Arc::new(Metrics::new(Arc::clone(&engine), Arc::clone(&lake), pushes.places(), limits.max_pushes));
         Arc::new(Self { catalog, lake, engine, limits, metrics, pushes, edge, creating: Turns::default() })
+    }
+
+    /// The table of a dataset that the catalog has answered.
+    pub(crate) async fn table(&self, dataset: &Dataset) -> Result<Arc<Table>> {
+        let opened = self.lake.listed_table(dataset.id, self.catalog.as_ref()).await;
+        opened.map_err(|error| Problem::with_dataset(&dataset.name, error))
     }
 }
 

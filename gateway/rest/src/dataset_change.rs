@@ -80,7 +80,8 @@ pub(crate) async fn change_dataset(
 /// The table first: columns that the catalog lists can be read.
 async fn apply(app: &App, dataset: Dataset, columns: Vec<Column>, mut change: DatasetChange) -> Result<Dataset> {
     if !columns.is_empty() {
-        let snapshot = app.lake.table(dataset.id).await?.add_columns(columns).await?;
+        let added = app.table(&dataset).await?.add_columns(columns).await;
+        let snapshot = added.map_err(|error| Problem::with_dataset(&dataset.name, error))?;
         change.columns = Some(snapshot.columns().to_vec());
     }
     if change == DatasetChange::default() {

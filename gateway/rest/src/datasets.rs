@@ -12,7 +12,7 @@ use lakegate_catalog::{
     MergeStrategy, Namespace, NewDataset, Page, PrincipalId, Role, Visibility,
 };
 use lakegate_formats::FormatError;
-use lakegate_lake::{LakeError, Snapshot};
+use lakegate_lake::Snapshot;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -52,6 +52,9 @@ pub(crate) struct DatasetDocument {
     description: String,
     /// The newest version; null when storage cannot be reached.
     version: Option<u64>,
+    /// What of the dataset is lost in storage, as far as a statement or a job has met it; absent when nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damage: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -344,15 +347,19 @@ pub(crate) async fn delete_dataset(
 
 pub(crate) async fn describe(app: &App, mut dataset: Dataset) -> DatasetDocument {
     let version = match newest(app, &dataset).await {
+        // Met here, and remembered.
+        Err(error) if error.code == "dataset_damaged" => None,
         Ok(snapshot) => {
             dataset = agreeing(app, dataset, &snapshot).await;
             Some(snapshot.version())
         }
         Err(error) => {
-            tracing::warn!(dataset = %dataset.id, %error, "the version of a dataset is not known");
+            let error = error.cause.unwrap_or(error.detail);
+            tracing::warn!(dataset = %dataset.id, error, "the version of a dataset is not known");
             None
         }
     };
+    let damage = app.lake.damage(dataset.id).await.map(|damage| damage.to_string());
     DatasetDocument {
         id: dataset.id.to_string(),
         name: dataset.name.to_string(),
@@ -365,13 +372,14 @@ pub(crate) async fn describe(app: &App, mut dataset: Dataset) -> DatasetDocument
         visibility: dataset.visibility,
         description: dataset.description,
         version,
+        damage,
         created_at: dataset.created_at,
         updated_at: dataset.updated_at,
     }
 }
 
-async fn newest(app: &App, dataset: &Dataset) -> Result<Arc<Snapshot>, LakeError> {
-    app.lake.table(dataset.id).await?.snapshot().await
+async fn newest(app: &App, dataset: &Dataset) -> Result<Arc<Snapshot>> {
+    Ok(app.table(dataset).await?.snapshot_and_log().await?)
 }
 
 /// The dataset with the columns that its table has. New columns are committed to the table first: a crash before the

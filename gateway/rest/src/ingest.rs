@@ -141,8 +141,8 @@ impl Push<'_> {
             Some(access) => {
                 // Nothing to create: pushes of rows run side by side.
                 drop(turn);
-                let table = self.app.lake.table(access.dataset.id).await?;
-                let committed = self.append(&table, key, intake, Head::none()).await?;
+                let table = self.app.table(&access.dataset).await?;
+                let committed = self.append(&name, &table, key, intake, Head::none()).await?;
                 return Ok(Stored { name, dataset: access.dataset.id, committed });
             }
             None => self.create(&name, key, intake).await?,
@@ -191,12 +191,13 @@ impl Push<'_> {
     /// Pushes to a table that exists. `head` was read from the body before.
     async fn append(
         &self,
+        name: &DatasetName,
         table: &Arc<Table>,
         key: Option<[u8; 16]>,
         intake: Intake<'_>,
         head: Head,
     ) -> Result<Committed> {
-        match table.begin(key).await? {
+        match table.begin(key).await.map_err(|error| Problem::with_dataset(name, error))? {
             Begin::Seen(record) => self.compare(intake, &record).await,
             Begin::New(append) => self.write(*append, intake, head).await,
         }
@@ -228,7 +229,7 @@ impl Push<'_> {
         let new = NewDataset::root(name.clone(), columns);
         let id = new.id;
         self.app.lake.create(id, &new.schema).await?;
-        let pushed = async { self.append(&self.app.lake.table(id).await?, key, intake, head).await };
+        let pushed = async { self.append(name, &self.app.lake.table(id).await?, key, intake, head).await };
         let committed = match pushed.await {
             Ok(committed) => committed,
             Err(problem) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use lakegate_catalog::{DatasetId, ErrorKind, Role};
+use lakegate_catalog::{Dataset, ErrorKind, Role};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -50,8 +50,8 @@ pub(crate) async fn compact(
     caller: Identified,
     Path(path): Path<DatasetPath>,
 ) -> Result<Json<CompactAnswer>> {
-    let id = kept_up(&app, &caller, &path).await?;
-    let done = in_time(&app, app.lake.request_compaction(id)).await?;
+    let dataset = kept_up(&app, &caller, &path).await?;
+    let done = in_time(&app, &dataset, app.lake.request_compaction(dataset.id)).await?;
     Ok(Json(CompactAnswer {
         version: done.version,
         files_removed: done.files_removed,
@@ -73,23 +73,23 @@ pub(crate) async fn vacuum(
     caller: Identified,
     Path(path): Path<DatasetPath>,
 ) -> Result<Json<VacuumAnswer>> {
-    let id = kept_up(&app, &caller, &path).await?;
-    let done = in_time(&app, app.lake.request_vacuum(id)).await?;
+    let dataset = kept_up(&app, &caller, &path).await?;
+    let done = in_time(&app, &dataset, app.lake.request_vacuum(dataset.id)).await?;
     Ok(Json(VacuumAnswer { files_removed: done.files, bytes_removed: done.bytes }))
 }
 
 /// The dataset, if the caller may keep it up.
-async fn kept_up(app: &App, caller: &Identified, path: &DatasetPath) -> Result<DatasetId> {
+async fn kept_up(app: &App, caller: &Identified, path: &DatasetPath) -> Result<Dataset> {
     let access = path.access(app, &caller.caller).await?;
     access
         .require(Role::Maintainer)
         .map_err(|_| Problem::denied("keeping a dataset up needs the role maintainer on it"))?;
-    Ok(access.dataset.id)
+    Ok(access.dataset)
 }
 
-async fn in_time<T>(app: &App, work: impl Future<Output = lakegate_lake::Result<T>>) -> Result<T> {
+async fn in_time<T>(app: &App, dataset: &Dataset, work: impl Future<Output = lakegate_lake::Result<T>>) -> Result<T> {
     match tokio::time::timeout(app.limits.push_timeout, work).await {
-        Ok(done) => Ok(done?),
+        Ok(done) => done.map_err(|error| Problem::with_dataset(&dataset.name, error)),
         Err(_) => Err(Problem::new(
             ErrorKind::Deadline,
             "upkeep_takes_long",

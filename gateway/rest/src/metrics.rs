@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use axum::extract::State;
 use axum::http::{Method, header};
 use axum::response::IntoResponse;
 use http_body::{Frame, SizeHint};
+use lakegate_lake::Lake;
 use lakegate_query::Engine;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -57,6 +59,7 @@ pub(crate) enum Outcome {
 pub struct Metrics {
     registry: Registry,
     engine: Arc<Engine>,
+    lake: Arc<Lake>,
     pushes: Arc<Semaphore>,
     max_pushes: usize,
     requests: Family<RequestLabels, Counter>,
@@ -74,6 +77,13 @@ pub struct Metrics {
     query_memory: Gauge,
     query_spill: Gauge,
     process_memory: Gauge,
+    upkeep_waiting: Gauge,
+    upkeep_running: Gauge,
+    upkeep_oldest: Gauge,
+    upkeep_failing: Gauge,
+    upkeep_failures: Counter,
+    damage_met: Counter,
+    damaged_datasets: Gauge,
     all_requests: Counter,
     all_queries: Counter,
     all_pushes: Counter,
@@ -107,12 +117,13 @@ pub struct Totals {
 }
 
 impl Metrics {
-    pub(crate) fn new(engine: Arc<Engine>, pushes: Arc<Semaphore>, max_pushes: usize) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, lake: Arc<Lake>, pushes: Arc<Semaphore>, max_pushes: usize) -> Self {
         // From half a millisecond to about half a minute.
         let seconds = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
         let mut metrics = Self {
             registry: Registry::with_prefix("lakegate"),
             engine,
+            lake,
             pushes,
             max_pushes,
             requests: Family::default(),
@@ -130,6 +141,13 @@ impl Metrics {
             query_memory: Gauge::default(),
             query_spill: Gauge::default(),
             process_memory: Gauge::default(),
+            upkeep_waiting: Gauge::default(),
+            upkeep_running: Gauge::default(),
+            upkeep_oldest: Gauge::default(),
+            upkeep_failing: Gauge::default(),
+            upkeep_failures: Counter::default(),
+            damage_met: Counter::default(),
+            damaged_datasets: Gauge::default(),
             all_requests: Counter::default(),
             all_queries: Counter::default(),
             all_pushes: Counter::default(),
@@ -154,6 +172,13 @@ impl Metrics {
         r.register("queries_queued", "Queries waiting for a place", self.queries_queued.clone());
         r.register("query_memory_bytes", "Memory reserved by running queries", self.query_memory.clone());
         r.register("query_spill_bytes", "Disk that running queries have spilled to", self.query_spill.clone());
+        r.register("upkeep_waiting", "Jobs that keep up a dataset and wait", self.upkeep_waiting.clone());
+        r.register("upkeep_running", "Jobs that keep up a dataset and run", self.upkeep_running.clone());
+        r.register("upkeep_oldest_seconds", "How long the oldest waiting job has waited", self.upkeep_oldest.clone());
+        r.register("upkeep_failing", "Datasets whose upkeep failed the last time", self.upkeep_failing.clone());
+        r.register("upkeep_failures", "Jobs that kept up a dataset and failed", self.upkeep_failures.clone());
+        r.register("damage_met", "Times that a statement or a job met a damaged dataset", self.damage_met.clone());
+        r.register("damaged_datasets", "Datasets that are known to be damaged", self.damaged_datasets.clone());
         r.register("process_memory_bytes", "Resident memory of the process", self.process_memory.clone());
     }
 
@@ -206,6 +231,20 @@ impl Metrics {
         self.push_bytes.inc_by(bytes);
     }
 
+    /// The lake counts for itself.
+    fn ask_lake(&self) {
+        let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let upkeep = self.lake.upkeep_usage();
+        self.upkeep_waiting.set(gauge(upkeep.waiting as u64));
+        self.upkeep_running.set(gauge(upkeep.running as u64));
+        self.upkeep_oldest.set(gauge(upkeep.oldest.as_secs()));
+        self.upkeep_failing.set(gauge(upkeep.failing as u64));
+        self.upkeep_failures.inner().store(upkeep.failures, Ordering::Relaxed);
+        let (met, damaged) = self.lake.damage_counts();
+        self.damage_met.inner().store(met, Ordering::Relaxed);
+        self.damaged_datasets.set(gauge(damaged as u64));
+    }
+
     fn render(&self) -> Result<String, std::fmt::Error> {
         let usage = self.engine.usage();
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
@@ -215,6 +254,7 @@ impl Metrics {
         self.query_spill.set(i64::try_from(usage.spilled).unwrap_or(i64::MAX));
         self.process_memory.set(gauge(memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem)));
         self.pushes_running.set(gauge(self.max_pushes - self.pushes.available_permits()));
+        self.ask_lake();
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)

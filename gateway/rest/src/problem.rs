@@ -2,9 +2,9 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use lakegate_catalog::{CatalogError, ErrorKind};
+use lakegate_catalog::{CatalogError, DatasetName, ErrorKind};
 use lakegate_formats::FormatError;
-use lakegate_lake::LakeError;
+use lakegate_lake::{Damage, LakeError};
 use lakegate_query::{QueryError, StatementError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -83,6 +83,25 @@ impl Problem {
         Self::new(ErrorKind::NotFound, "dataset_not_found", detail)
     }
 
+    /// A dataset that has lost something; what, an operator needs to know. The facts are in the log since it was found.
+    pub(crate) fn damaged(name: Option<&DatasetName>, damage: &Damage) -> Self {
+        let detail = match name {
+            Some(name) => format!("dataset `{name}` is damaged: {damage}"),
+            None => format!("the dataset is damaged: {damage}"),
+        };
+        let help = if damage.in_log() { DAMAGED_LOG } else { DAMAGED_FILE };
+        Self::new(ErrorKind::Internal, "dataset_damaged", detail).with_help(help)
+    }
+
+    /// An error of the lake in words that name the dataset.
+    pub(crate) fn with_dataset(name: &DatasetName, error: LakeError) -> Self {
+        match error {
+            LakeError::Damaged(damage) => Self::damaged(Some(name), &damage),
+            LakeError::NoTable => Self::dataset_not_found(name),
+            error => error.into(),
+        }
+    }
+
     pub(crate) fn denied(detail: impl Into<String>) -> Self {
         Self::new(ErrorKind::Denied, "denied", detail)
     }
@@ -138,6 +157,7 @@ impl Problem {
     fn title(&self) -> &'static str {
         match self.kind {
             ErrorKind::Exhausted if self.code == "idempotency_key_reused" => "The idempotency key is taken",
+            ErrorKind::Internal if self.code == "dataset_damaged" => "The dataset is damaged",
             ErrorKind::Invalid => "The request is not valid",
             ErrorKind::Unsupported => "Not supported",
             ErrorKind::Unauthenticated => "The credential is not valid",
@@ -198,8 +218,17 @@ impl From<CatalogError> for Problem {
     }
 }
 
+const DAMAGED_FILE: &str = "trying again does not help: the operator can put the file back from a backup; until then an older \
+                            version may be readable with as_of, rows can still be pushed, and the dataset can be deleted";
+
+const DAMAGED_LOG: &str = "trying again does not help: the operator can put the dataset's log back from a backup, or the \
+                           dataset can be deleted";
+
 impl From<LakeError> for Problem {
     fn from(error: LakeError) -> Self {
+        if let LakeError::Damaged(damage) = &error {
+            return Self::damaged(None, damage);
+        }
         let problem = Self::new(error.kind(), error.code(), error.to_string());
         match error.kind() {
             ErrorKind::Unavailable => problem.hide("storage cannot be reached or refuses writes; retry"),
@@ -231,6 +260,9 @@ impl From<QueryError> for Problem {
                 Self::new(error.kind(), error.code(), error.to_string()).retry_after(retry_after)
             }
             error => {
+                if let QueryError::Damaged { damage, .. } = &error {
+                    return Self { detail: error.to_string(), ..Self::damaged(None, damage) };
+                }
                 let position = error.position().map(|p| ProblemPosition { line: p.line, column: p.column });
                 Self { position, ..Self::new(error.kind(), error.code(), error.to_string()) }
             }

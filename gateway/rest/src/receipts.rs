@@ -74,12 +74,13 @@ pub(crate) async fn show_receipt(
         || Problem::new(ErrorKind::NotFound, "receipt_not_found", "no such receipt, or you may not see its dataset");
     let receipt = Receipt::decode(&path.receipt).ok_or_else(unknown)?;
     let dataset = app.catalog.dataset_by_id(receipt.dataset).await?.ok_or_else(unknown)?;
-    Access::of(app.catalog.as_ref(), &caller, dataset).await?.ok_or_else(unknown)?;
+    let access = Access::of(app.catalog.as_ref(), &caller, dataset).await?.ok_or_else(unknown)?;
     if receipt.version == 0 {
         // No push makes the version that a dataset begins with.
         return Err(unknown());
     }
-    let rows = app.lake.table(receipt.dataset).await?.rows_added(receipt.version).await?;
+    let rows = app.table(&access.dataset).await?.rows_added(receipt.version).await;
+    let rows = rows.map_err(|error| Problem::with_dataset(&access.dataset.name, error))?;
     if rows != Some(receipt.rows) {
         return Err(unknown());
     }

@@ -84,12 +84,13 @@ pub(crate) async fn read_rows(
     let started = Instant::now();
     let format = answer_format(asked.format.as_deref(), &headers)?;
     let access = path.access(&app, &caller).await?;
-    let table = app.lake.table(access.dataset.id).await?;
+    let table = app.table(&access.dataset).await?;
     let cursor = asked.cursor.as_deref().map(Cursor::parse).transpose()?;
     let (snapshot, offset) = match cursor {
-        Some(cursor) => (table.snapshot_at(cursor.version).await?, cursor.offset),
-        None => (table.snapshot().await?, 0),
+        Some(cursor) => (table.snapshot_at(cursor.version).await, cursor.offset),
+        None => (table.snapshot().await, 0),
     };
+    let snapshot = snapshot.map_err(|error| Problem::with_dataset(&access.dataset.name, error))?;
     let limit = asked.limit.or((format == Format::Json).then_some(app.limits.default_rows));
     if limit == Some(0) {
         return Err(Problem::invalid("limit must be at least 1"));

@@ -85,7 +85,8 @@ pub(crate) async fn list_versions(
     let before = list.cursor.map(|cursor| cursor.parse::<u64>());
     let before = before.transpose().map_err(|_| Problem::invalid("the cursor is not one that a list has given"))?;
     // One more than asked for says whether there are more.
-    let mut found = app.lake.table(access.dataset.id).await?.history(limit + 1, before).await?;
+    let found = app.table(&access.dataset).await?.history(limit + 1, before).await;
+    let mut found = found.map_err(|error| Problem::with_dataset(&access.dataset.name, error))?;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|last| last.version.to_string());

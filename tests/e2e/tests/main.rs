@@ -9,6 +9,8 @@ mod change;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod datasets;
 #[cfg(test)]
 mod demo;

@@ -14,6 +14,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::bad;
+use super::io::IoRuntime;
 use super::options::StoreOptions;
 use super::writes::TidyWrites;
 use crate::error::Result;
@@ -28,19 +29,20 @@ pub(super) fn open(url: &Url, options: &StoreOptions) -> Result<Arc<dyn ObjectSt
         return Err(bad(url, "it has more than a bucket and a prefix"));
     }
     let prefix = Path::from_url_path(url.path()).map_err(|e| bad(url, &e.to_string()))?;
+    let io = IoRuntime::start().map_err(|e| bad(url, &format!("threads cannot be started: {e}")))?;
     let built = match url.scheme() {
-        "s3" => s3(url, bucket, options)?,
-        "az" => azure(url, bucket, options)?,
-        _ => google(bucket, options).map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+        "s3" => s3(url, bucket, options, &io)?,
+        "az" => azure(url, bucket, options, &io)?,
+        _ => google(bucket, options, &io).map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
     };
     let store = built.map_err(|e| bad(url, &root_cause(&e)))?;
-    let store = TidyWrites::new(store);
+    let store = TidyWrites::new(store, io);
     Ok(if prefix.as_ref().is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix)) })
 }
 
 type Built = object_store::Result<Arc<dyn ObjectStore>>;
 
-fn s3(url: &Url, bucket: &str, options: &StoreOptions) -> Result<Built> {
+fn s3(url: &Url, bucket: &str, options: &StoreOptions, io: &IoRuntime) -> Result<Built> {
     let mut builder = AmazonS3Builder::new();
     for (key, value) in options.environment.keys(|key| key.parse::<AmazonS3ConfigKey>().ok()) {
         builder = builder.with_config(key, value);
@@ -59,11 +61,12 @@ fn s3(url: &Url, bucket: &str, options: &StoreOptions) -> Result<Built> {
         .with_bucket_name(bucket)
         .with_virtual_hosted_style_request(!settings.path_style)
         .with_client_options(client(options))
-        .with_retry(retries(options));
+        .with_retry(retries(options))
+        .with_http_connector(io.connector());
     Ok(builder.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>))
 }
 
-fn azure(url: &Url, container: &str, options: &StoreOptions) -> Result<Built> {
+fn azure(url: &Url, container: &str, options: &StoreOptions, io: &IoRuntime) -> Result<Built> {
     let mut builder = MicrosoftAzureBuilder::new();
     for (key, value) in options.environment.keys(|key| key.parse::<AzureConfigKey>().ok()) {
         builder = builder.with_config(key, value);
@@ -76,17 +79,25 @@ fn azure(url: &Url, container: &str, options: &StoreOptions) -> Result<Built> {
         builder = builder.with_endpoint(endpoint.clone());
     }
     check_endpoint(url, builder.get_config_value(&AzureConfigKey::Endpoint).as_deref(), options)?;
-    let builder =
-        builder.with_container_name(container).with_client_options(client(options)).with_retry(retries(options));
+    let builder = builder
+        .with_container_name(container)
+        .with_client_options(client(options))
+        .with_retry(retries(options))
+        .with_http_connector(io.connector());
     Ok(builder.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>))
 }
 
-fn google(bucket: &str, options: &StoreOptions) -> object_store::Result<impl ObjectStore> {
+fn google(bucket: &str, options: &StoreOptions, io: &IoRuntime) -> object_store::Result<impl ObjectStore> {
     let mut builder = GoogleCloudStorageBuilder::new();
     for (key, value) in options.environment.keys(|key| key.parse::<GoogleConfigKey>().ok()) {
         builder = builder.with_config(key, value);
     }
-    builder.with_bucket_name(bucket).with_client_options(client(options)).with_retry(retries(options)).build()
+    builder
+        .with_bucket_name(bucket)
+        .with_client_options(client(options))
+        .with_retry(retries(options))
+        .with_http_connector(io.connector())
+        .build()
 }
 
 fn check_endpoint(url: &Url, endpoint: Option<&str>, options: &StoreOptions) -> Result<()> {

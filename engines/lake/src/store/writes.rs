@@ -18,6 +18,9 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _,
     PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
+use tokio::runtime::Handle;
+
+use super::io::IoRuntime;
 
 /// Waits after each time that a store refused to overwrite an object.
 const REFUSAL_PAUSES: [Duration; 3] =
@@ -28,11 +31,13 @@ const REFUSAL_PAUSES: [Duration; 3] =
 #[derive(Debug)]
 pub(super) struct TidyWrites {
     inner: Arc<dyn ObjectStore>,
+    /// On which the requests of `inner` run, and what is left to do for uploads that were dropped.
+    io: IoRuntime,
 }
 
 impl TidyWrites {
-    pub(super) fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner }
+    pub(super) fn new(inner: Arc<dyn ObjectStore>, io: IoRuntime) -> Self {
+        Self { inner, io }
     }
 }
 
@@ -60,8 +65,8 @@ impl ObjectStore for TidyWrites {
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let upload = self.inner.put_multipart_opts(location, opts).await?;
-        let (store, location) = (Arc::clone(&self.inner), location.clone());
-        Ok(Box::new(TidyUpload { upload: Some(upload), store, location, bytes: 0 }))
+        let (store, location, io) = (Arc::clone(&self.inner), location.clone(), self.io.handle().clone());
+        Ok(Box::new(TidyUpload { upload: Some(upload), store, location, bytes: 0, io }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -100,6 +105,7 @@ struct TidyUpload {
     store: Arc<dyn ObjectStore>,
     location: Path,
     bytes: u64,
+    io: Handle,
 }
 
 impl TidyUpload {
@@ -151,11 +157,11 @@ impl MultipartUpload for TidyUpload {
 
 impl Drop for TidyUpload {
     fn drop(&mut self) {
-        let (Some(mut upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) else {
+        let Some(mut upload) = self.upload.take() else {
             return;
         };
         let location = self.location.clone();
-        runtime.spawn(async move {
+        self.io.spawn(async move {
             if let Err(error) = upload.abort().await {
                 // At worst parts stay that the bucket's lifecycle rule removes.
                 tracing::warn!(%location, %error, "an upload that was given up could not be aborted");
@@ -200,7 +206,17 @@ mod tests {
         let (ends, store) = (Arc::default(), Arc::new(InMemory::new()));
         let noting = Noting { ends: Arc::clone(&ends), completes };
         let inner: Arc<dyn ObjectStore> = Arc::<InMemory>::clone(&store);
-        (TidyUpload { upload: Some(Box::new(noting)), store: inner, location: "a".into(), bytes: 0 }, store, ends)
+        (
+            TidyUpload {
+                upload: Some(Box::new(noting)),
+                store: inner,
+                location: "a".into(),
+                bytes: 0,
+                io: Handle::current(),
+            },
+            store,
+            ends,
+        )
     }
 
     #[tokio::test]

@@ -22,8 +22,8 @@ const MANY: u32 = 53;
 /// How often one request is sent before the case fails.
 const ATTEMPTS: u32 = 30;
 
-/// How long a checkpoint may take: upkeep serves one dataset after another, and a store that says nothing holds it up.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// How long a checkpoint may take, all that a store that says nothing costs it included.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A dataset and the faults that wait for it.
 #[derive(Clone, Debug)]
