@@ -78,7 +78,7 @@ pub(crate) async fn run_in_process(session: &SessionContext, sql: &str) -> Resul
 
 /// A peer that runs one statement a line: `bench/peers/*.py`.
 pub(crate) struct Peer {
-    _process: Child,
+    process: Child,
     statements: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
 }
@@ -97,7 +97,7 @@ impl Peer {
             .spawn()?;
         let statements = process.stdin.take().ok_or("no stdin")?;
         let answers = BufReader::new(process.stdout.take().ok_or("no stdout")?).lines();
-        let mut peer = Self { _process: process, statements, answers };
+        let mut peer = Self { process, statements, answers };
         peer.answer().await?;
         Ok(peer)
     }
@@ -107,6 +107,14 @@ impl Peer {
         let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
         self.statements.write_all(format!("{line}\n").as_bytes()).await?;
         self.answer().await
+    }
+
+    /// Ends the script, and with it what it started.
+    pub(crate) async fn stop(self) -> Result {
+        let Self { mut process, statements, answers: _ } = self;
+        drop(statements);
+        let status = tokio::time::timeout(Duration::from_secs(30), process.wait()).await??;
+        if status.success() { Ok(()) } else { Err(format!("a peer ended with {status}").into()) }
     }
 
     async fn answer(&mut self) -> Result<Value> {

@@ -126,5 +126,8 @@ pub(crate) async fn run(record: &Recorder) -> Result {
             }
         }
     }
+    for peer in [duckdb, roapi, roapi_files] {
+        peer.stop().await?;
+    }
     Ok(())
 }

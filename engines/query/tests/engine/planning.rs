@@ -211,6 +211,32 @@ fn shapes() -> Vec<Shape> {
                 repeated("(id)", |_| ",(id,place)".into(), n)
             )
         }),
+        shape("older versions", |n| {
+            repeated("SELECT id FROM demo.quakes@v1", |_| " UNION ALL SELECT id FROM demo.quakes@v1".into(), n)
+        }),
+        shape("joins of versions", |n| {
+            let join = |i| format!(" JOIN demo.quakes FOR VERSION AS OF 1 AS t{i} ON q.id=t{i}.id");
+            repeated("SELECT q.id FROM demo.quakes@v1 AS q", join, n)
+        }),
+        shape("lists of versions", |n| {
+            let join = |i| format!(" JOIN demo.quakes$versions t{i} ON q.version=t{i}.version");
+            repeated("SELECT q.version FROM demo.quakes$versions q", join, n)
+        }),
+        shape("information_schema", |n| {
+            let join = |i| format!(" JOIN information_schema.columns t{i} ON q.column_name=t{i}.column_name");
+            repeated("SELECT q.column_name FROM information_schema.columns q", join, n)
+        }),
+        shape("timestamps", |n| {
+            repeated(
+                "SELECT 1 FROM demo.quakes WHERE now()>'2020-01-01'::timestamp",
+                |i| format!(" OR TIMESTAMP '2020-01-01'+INTERVAL '{i} days'<now()"),
+                n,
+            )
+        }),
+        shape("filtered aggregates", |n| {
+            repeated("SELECT count(*)", |i| format!(",sum(id) FILTER (WHERE id>{i})"), n) + " FROM demo.quakes"
+        }),
+        shape("unnest", |n| repeated("SELECT unnest([1])", |i| format!(",unnest([{i},2])"), n)),
     ]
 }
 
