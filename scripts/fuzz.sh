@@ -51,6 +51,10 @@ limits() {
 
 run() {
   program=$built/$(rustc "+$nightly" -vV | sed -n 's/^host: //p')/release/$1
+  [ -x "$program" ] || {
+    echo "it is not built: sh scripts/fuzz.sh build" >&2
+    exit 1
+  }
   mkdir -p "$home/corpus/$1" "$home/found" "$home/seeds/$1" "$home/logs"
   log=$home/logs/$1.txt
   # shellcheck disable=SC2046
@@ -58,7 +62,8 @@ run() {
     -artifact_prefix="$home/found/$1-" -print_final_stats=1 $(limits "$1") "$home/corpus/$1" "$home/seeds/$1" \
     >"$log" 2>&1; then
     tail -n 25 "$log" >&2
-    echo "see logs/$1.txt and found/ where LAKEGATE_FUZZ says (by default fuzz/ in the cache)" >&2
+    found=$(sed -n 's/.*ERROR: \(.*\)/\1/p' "$log" | head -n 1)
+    echo "${found:-it ended early}; see logs/$1.txt beside found/" >&2
     exit 1
   fi
   runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")

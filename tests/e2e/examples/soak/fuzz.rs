@@ -23,7 +23,7 @@ pub(crate) async fn fuzz(board: &Board, seconds: u64, mut quiet: watch::Receiver
     };
     try_join(lanes.run(board), second).await?;
     let done = lanes.done.lock();
-    let found = done.iter().filter(|line| line.starts_with("FOUND")).count();
+    let found = done.iter().filter(|line| line.starts_with("FAILED")).count();
     let text = format!("{all} targets, {seconds} s each: {}", done.join("; "));
     if found > 0 { Err(text.into()) } else { Ok(text) }
 }
@@ -42,7 +42,7 @@ impl Lanes {
             board.at("fuzz", format!("{} of {}, at {target}", self.done.lock().len(), self.all));
             let line = match script(&["run", &target, &self.seconds.to_string()]).await {
                 Ok(said) => format!("{target} {}", said.trim()),
-                Err(error) => format!("FOUND in {target}: {error}"),
+                Err(error) => format!("FAILED {target}: {error}"),
             };
             self.done.lock().push(line);
         }
