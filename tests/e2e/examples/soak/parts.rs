@@ -13,7 +13,7 @@ use crate::board::Board;
 
 /// Rounds of faults at a time: more of them on two processors make each slower, until deadlines pass that no fault was
 /// to blame for.
-const LANES: u32 = 3;
+const LANES: u32 = 2;
 
 const READER_BYTES_PER_SECOND: f64 = 1_048_576.0;
 const OVER_IDLE: u64 = 256 * MIB;

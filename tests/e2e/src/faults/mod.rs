@@ -160,7 +160,7 @@ fn impatient(options: Options) -> Options {
     options
         .setting("storage.request_timeout", "3s")
         .setting("storage.retry_timeout", "6s")
-        .setting("query.max_timeout", "30s")
+        .setting("query.max_timeout", "50s")
 }
 
 /// Every fault that makes sense.
