@@ -35,9 +35,8 @@ pub struct EngineOptions {
     pub memory: usize,
     /// Bytes that one query may reserve.
     pub memory_per_query: usize,
-    /// Bytes that the whole process may have in memory before the largest query is stopped; `None`
-    /// takes nine tenths of the cgroup's limit or the machine's memory.
-    pub process_memory: Option<usize>,
+    /// Bytes that the whole process may have in memory before the largest query is stopped.
+    pub process_memory: usize,
     /// Where queries spill. Made when it is not there; what an earlier process left is removed.
     pub spill_dir: PathBuf,
     /// Bytes that one query may have on disk at a time.
@@ -144,7 +143,7 @@ impl Engine {
         let shared = shared.map_err(|e| QueryError::internal("the shared environment cannot be made", e))?;
         let threads = options.threads.max(1);
         let queries = Arc::new(Queries::new(options.max_concurrent.max(1)));
-        watch::start(&queries, options.process_memory.unwrap_or_else(watch::automatic_limit))?;
+        watch::start(&queries, options.process_memory)?;
         Ok(Self {
             catalog,
             lake,

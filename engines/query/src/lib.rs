@@ -35,3 +35,4 @@ pub use error::{QueryError, Result};
 pub use lakegate_statement::{AsOf, Moment, Params, Position, StatementError};
 pub use record::{QueryInfo, QueryState, Viewer};
 pub use stream::QueryStream;
+pub use watch::available_memory;

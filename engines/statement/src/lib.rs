@@ -10,7 +10,8 @@
 //! In reading order: `statement` puts the steps together; `bounds` limits what is parsed; `travel` turns every
 //! way to name an older version into one (`moment` says what a version is); `show` puts queries in
 //! place of SHOW and DESCRIBE; `params` puts values in; `allow` refuses what is not on the list; `names` finds
-//! the relations; `weight` adds up what the planner would make of it; `outputs` names the columns of the answer.
+//! the relations; `weight` adds up what the planner would make of it; `outputs` names the columns of the answer;
+//! `times` says what a timestamp counts.
 
 mod allow;
 mod bounds;
@@ -22,6 +23,7 @@ mod outputs;
 mod params;
 mod show;
 mod statement;
+mod times;
 mod travel;
 mod weight;
 

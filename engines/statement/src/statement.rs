@@ -11,7 +11,7 @@ use crate::error::{Position, Result, StatementError};
 use crate::functions::Functions;
 use crate::names::Relation;
 use crate::params::{self, Params};
-use crate::{allow, bounds, outputs, show, travel, weight};
+use crate::{allow, bounds, outputs, show, times, travel, weight};
 
 /// How deep the parser may go. The bounds on tokens refuse a statement long before.
 const PARSER_RECURSION: usize = 400;
@@ -61,6 +61,7 @@ impl Statement {
         weight::check(&query, &HashMap::new(), functions)?;
         outputs::name_apart(&mut query);
         outputs::name_without_version(&mut query);
+        times::count_microseconds(&mut query);
         Ok(Self { query, explain, relations })
     }
 

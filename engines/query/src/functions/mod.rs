@@ -8,6 +8,7 @@ mod aggregate;
 mod bound;
 mod budget;
 mod concat;
+mod now;
 mod rule;
 mod scalar;
 mod size;
@@ -75,8 +76,9 @@ const LEFT_OUT: &[&str] = &[
 
 /// The scalar functions, JSON's excepted.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    let all = SessionStateDefaults::default_scalar_functions();
-    all.into_iter().filter(|function| !LEFT_OUT.contains(&function.name())).collect()
+    let all = SessionStateDefaults::default_scalar_functions().into_iter();
+    let now = Arc::new(ScalarUDF::new_from_impl(now::Now::new()));
+    all.filter(|function| function.name() != "now" && !LEFT_OUT.contains(&function.name())).chain([now]).collect()
 }
 
 /// Every name that can be called, aliases too.
