@@ -52,6 +52,7 @@ setup: ## Make ready what the tests need (DEBIAN=1 also installs packages)
 
 lint: ## Formatting, clippy without warnings, scripts that parse
 	cargo fmt --all --check
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@for script in scripts/*.sh .ci/run; do sh -n "$$script" || exit 1; done
 	@$(PYTHON) -c 'import ast, sys; [ast.parse(open(f, encoding="utf-8").read(), f) for f in sys.argv[1:]]' scripts/*.py testdata/*.py 
@@ -63,8 +64,8 @@ docs: build ## Run every console block of the README against a fresh demo and co
 doctor: ## Say which tools are here, and how to install the missing ones
 	@sh scripts/doctor.sh
 
-soak: setup build ## The long proofs: 50 kills, faults of a store, a 2 GiB push, a 5 GB answer; writes docs/soak/
-	sh scripts/soak.sh
+soak: setup build ## The long proofs, 100 minutes; PARTS="kills fuzz" for some, "kills=5" for fewer; writes docs/soak/
+	sh scripts/soak.sh $(PARTS)
 
 bench: ## Measure with optimisation, beside the peers; SUITES="tpch scan" for some; writes bench/runs/
 	sh scripts/bench.sh "$(PYTHON)" "$(CACHE)/venv-bench-$(PEERS)" $(SUITES)

@@ -12,6 +12,7 @@
 //! - [`hostile`]: bad requests as data, and the runner that judges the answers
 //! - [`crash`]: pushes under kill -9
 //! - [`emulator`]: object stores on this machine
+//! - [`overload`]: more load than a gateway can bear
 //! - [`faults`]: an object store that fails in every way, and the proof that no row is lost or doubled
 
 pub mod client;
@@ -21,6 +22,7 @@ pub mod faults;
 pub mod gateway;
 pub mod hostile;
 pub mod open_push;
+pub mod overload;
 pub mod process;
 
 pub use client::{Answer, Client};

@@ -10,7 +10,9 @@ mod law;
 mod proxy;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures::future::try_join_all;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::{Bucket, Gateway, Moto, Options, Result};
@@ -119,14 +121,18 @@ const AT_ONCE: usize = 12;
 
 /// Deals every fault `rounds` times; an error when one of them was not dealt, or a row is lost, doubled or wrong.
 pub async fn rounds(rounds: u32) -> Result<Dealt> {
-    let moto = Moto::start().await?;
-    let bucket = moto.bucket("lake").await?;
-    let proxy = Proxy::start(moto.url()).await?;
-    let mut options = [impatient(Options::serve()?), impatient(Options::serve()?)];
-    for round in 0..rounds {
-        options = one_round(options, round, &bucket, &proxy).await?;
+    rounds_beside(rounds, 1, |_| ()).await
+}
+
+/// The same in so many lanes, each with a store, a proxy and gateways of its own. Most of a round is waiting. `told` hears how
+/// many rounds are done.
+pub async fn rounds_beside(rounds: u32, lanes: u32, told: impl Fn(u32)) -> Result<Dealt> {
+    let done = AtomicU32::new(0);
+    let after_round = || told(done.fetch_add(1, Ordering::Relaxed) + 1);
+    let mut dealt = Dealt::new();
+    for lane in try_join_all((0..lanes.min(rounds)).map(|first| one_lane(first, lanes, rounds, &after_round))).await? {
+        lane.into_iter().for_each(|(fault, times)| *dealt.entry(fault).or_default() += times);
     }
-    let dealt = proxy.dealt();
     for fault in faults() {
         let times = dealt.get(&fault).copied().unwrap_or(0);
         if times < rounds {
@@ -136,12 +142,25 @@ pub async fn rounds(rounds: u32) -> Result<Dealt> {
     Ok(dealt)
 }
 
+/// Every so many-th round, one after the other.
+async fn one_lane(first: u32, step: u32, rounds: u32, after_round: &impl Fn()) -> Result<Dealt> {
+    let moto = Moto::start().await?;
+    let bucket = moto.bucket("lake").await?;
+    let proxy = Proxy::start(moto.url()).await?;
+    let mut options = [impatient(Options::serve()?), impatient(Options::serve()?)];
+    for round in (first..rounds).step_by(step as usize) {
+        options = one_round(options, round, &bucket, &proxy).await?;
+        after_round();
+    }
+    Ok(proxy.dealt())
+}
+
 /// Deadlines short enough that a store which says nothing is not waited for long.
 fn impatient(options: Options) -> Options {
     options
         .setting("storage.request_timeout", "3s")
         .setting("storage.retry_timeout", "6s")
-        .setting("query.max_timeout", "30s")
+        .setting("query.max_timeout", "50s")
 }
 
 /// Every fault that makes sense.

@@ -12,7 +12,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-pub use send::{Push, Sent};
+pub use send::{Content, Push, Sent};
+pub use table::{Kind, Table};
 
 use crate::process::{self, MIB};
 use crate::{Answer, Gateway, Result};

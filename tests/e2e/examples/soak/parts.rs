@@ -1,87 +1,65 @@
-//! The long proofs, each printed as a line of a report: `soak [kills] [faults] [push] [answer]`, all of them when
-//! none is named. `make soak` runs it and keeps the report in `docs/soak/`.
-//!
-//! - kills: 50 times kill -9 under pushes; every acknowledged row exactly once
-//! - faults: every fault of an object store 50 times; no row lost, doubled or changed
-//! - push: 2 GiB of NDJSON in one push; the peak stays under idle + 256 MiB
-//! - answer: 5 GB of rows to a reader of 1 MiB/s; the peak stays under idle + 256 MiB
+//! The parts that are not fuzzing. Each answers its line of the report.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use lakegate_e2e::process::{MIB, peak_memory, reset_peak};
-use lakegate_e2e::{Answer, Client, Gateway, Options, Result, client, crash, faults};
+use lakegate_e2e::{Answer, Client, Gateway, Options, Result, client, crash, faults, overload};
 use reqwest::Method;
 use serde_json::json;
 
-const KILLS: u32 = 50;
-const FAULTS: u32 = 50;
-const PUSH_BYTES: u64 = 2 << 30;
-const ANSWER_BYTES: u64 = 5_000_000_000;
+use crate::board::Board;
+
+/// Rounds of faults at a time: more of them on two processors make each slower, until deadlines pass that no fault was
+/// to blame for.
+const LANES: u32 = 2;
+
 const READER_BYTES_PER_SECOND: f64 = 1_048_576.0;
 const OVER_IDLE: u64 = 256 * MIB;
 
 /// Longer than 5 GB take at 1 MiB/s.
 const PATIENCE: Duration = Duration::from_secs(3 * 3600);
 
-#[tokio::main]
-async fn main() -> Result {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let asked = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
-    if asked("kills") {
-        kills().await?;
-    }
-    if asked("faults") {
-        deal_faults().await?;
-    }
-    if asked("push") {
-        push().await?;
-    }
-    if asked("answer") {
-        answer().await?;
-    }
-    Ok(())
+pub(crate) async fn overload(seconds: u64) -> Result<String> {
+    let measured = overload::measure(Duration::from_secs(seconds)).await?;
+    let overload::Overload { peak, under: [three, ten], shed, recovery } = measured;
+    let text = format!(
+        "{peak:.1} requests done per second at best, {three:.1} under 3 times as many clients, {ten:.1} under 10 times, \
+         for {seconds} s each; {shed} told to come back; recovered after {} ms",
+        recovery.as_millis()
+    );
+    measured.judge().map_err(|error| format!("{error}; {text}"))?;
+    Ok(text)
 }
 
-fn report(line: &str) -> Result {
-    Ok(writeln!(std::io::stdout().lock(), "{line}")?)
-}
-
-async fn kills() -> Result {
-    let started = Instant::now();
-    let mut tally = crash::rounds(KILLS).await?;
+pub(crate) async fn kills(kills: u32, all: bool) -> Result<String> {
+    let mut tally = crash::rounds(kills).await?;
     // Where a kill lands is chance: a few more when too few met the moments that matter.
-    while !tally.is_telling() && tally.rounds < 3 * KILLS {
-        tally = tally.and(crash::rounds(KILLS / 2).await?);
+    while all && !tally.is_telling() && tally.rounds < 3 * kills {
+        tally = tally.and(crash::rounds(kills / 2).await?);
     }
-    report(&format!(
-        "kills: {} times kill -9; {} pushes acknowledged, each of their rows there exactly once; {} pushes were open and \
-         sent again, of which {} had a file and no commit, {} a commit and no answer; {} s",
-        tally.rounds,
-        tally.acknowledged,
-        tally.sent_again,
-        tally.file_without_commit,
-        tally.commit_without_answer,
-        started.elapsed().as_secs()
-    ))?;
-    if !tally.is_telling() {
-        return Err("fewer than 5 kills met a push between file and commit, or between commit and answer".into());
+    let text = format!(
+        "{} times kill -9; {} pushes acknowledged, each of their rows there exactly once; {} pushes were open and sent \
+         again, of which {} had a file and no commit, {} a commit and no answer",
+        tally.rounds, tally.acknowledged, tally.sent_again, tally.file_without_commit, tally.commit_without_answer
+    );
+    if all && !tally.is_telling() {
+        let few = "fewer than 5 kills met a push between file and commit, or between commit and answer";
+        return Err(format!("{few}: {text}").into());
     }
-    Ok(())
+    Ok(text)
 }
 
-async fn deal_faults() -> Result {
-    let started = Instant::now();
-    let dealt = faults::rounds(FAULTS).await?;
+pub(crate) async fn deal_faults(board: &Board, rounds: u32) -> Result<String> {
+    let told = |done| board.at("faults", format!("{done} of {rounds} rounds"));
+    let dealt = faults::rounds_beside(rounds, LANES, told).await?;
     let least = dealt.values().min().copied().unwrap_or(0);
     let sum: u32 = dealt.values().sum();
-    report(&format!(
-        "faults: {} kinds of fault, each dealt at least {least} times, {sum} in all; 0 rows lost, 0 doubled, 0 wrong for \
-         queries, deltalake and duckdb; {} s",
-        dealt.len(),
-        started.elapsed().as_secs()
+    Ok(format!(
+        "{} faults, each dealt at least {least} times, {sum} in all, {LANES} rounds at a time; 0 rows lost, 0 doubled, 0 \
+         wrong for queries, deltalake and duckdb",
+        dealt.len()
     ))
 }
 
@@ -100,15 +78,15 @@ fn judged_peak(gateway: &Gateway, idle: u64) -> Result<String> {
     if peak > idle + OVER_IDLE { Err(text.into()) } else { Ok(text) }
 }
 
-async fn push() -> Result {
+pub(crate) async fn push(board: &Board, bytes: u64) -> Result<String> {
     let (gateway, client) = patient_gateway().await?;
     client.create("soak.rows", &[("n", "bigint"), ("text", "string"), ("x", "double")]).await?.expect(201)?;
     reset_peak(gateway.pid()?)?;
     let idle = peak_memory(gateway.pid()?)?;
-    let started = Instant::now();
     let path = format!("{}/ingest", client::dataset_path("soak.rows"));
     let request = client.request(Method::POST, &path).header("content-type", "application/x-ndjson");
-    let body = reqwest::Body::wrap_stream(futures::stream::iter(chunks()).map(Ok::<_, std::io::Error>));
+    let body =
+        reqwest::Body::wrap_stream(futures::stream::iter(chunks(board.clone(), bytes)).map(Ok::<_, std::io::Error>));
     let pushed = Answer::of(request.body(body)).await?.expect(200)?.json()?;
     let rows = pushed["rows"].as_u64().ok_or("no row count")?;
     let memory = judged_peak(&gateway, idle)?;
@@ -116,15 +94,16 @@ async fn push() -> Result {
     if counted != rows {
         return Err(format!("{rows} rows pushed, {counted} there").into());
     }
-    report(&format!("push: {PUSH_BYTES} bytes of NDJSON, {rows} rows, {} s; {memory}", started.elapsed().as_secs()))
+    Ok(format!("{bytes} bytes of NDJSON, {rows} rows; {memory}"))
 }
 
-/// Pieces of NDJSON, together at least [`PUSH_BYTES`], each with texts of its own.
-fn chunks() -> impl Iterator<Item = Bytes> + Send {
+/// Pieces of NDJSON, together at least so many bytes, each with texts of its own.
+fn chunks(board: Board, bytes: u64) -> impl Iterator<Item = Bytes> + Send {
     let mut sent = 0;
     let mut row = 0_u64;
     std::iter::from_fn(move || {
-        if sent >= PUSH_BYTES {
+        board.at("push", format!("{} of {} MiB", sent / MIB, bytes / MIB));
+        if sent >= bytes {
             return None;
         }
         let mut chunk = String::new();
@@ -142,7 +121,7 @@ fn chunks() -> impl Iterator<Item = Bytes> + Send {
     })
 }
 
-async fn answer() -> Result {
+pub(crate) async fn answer(board: &Board, bytes: u64) -> Result<String> {
     let (gateway, client) = patient_gateway().await?;
     reset_peak(gateway.pid()?)?;
     let idle = peak_memory(gateway.pid()?)?;
@@ -156,7 +135,8 @@ async fn answer() -> Result {
     }
     let mut chunks = response.bytes_stream();
     let mut read = 0_u64;
-    while read < ANSWER_BYTES {
+    while read < bytes {
+        board.at("answer", format!("{} of {} MiB", read / MIB, bytes / MIB));
         read += chunks.next().await.ok_or("the answer ended early")??.len() as u64;
         // The reader's own pace: not before its time is the next piece taken.
         let due = Duration::from_secs_f64(read as f64 / READER_BYTES_PER_SECOND);
@@ -164,5 +144,5 @@ async fn answer() -> Result {
     }
     drop(chunks);
     let memory = judged_peak(&gateway, idle)?;
-    report(&format!("answer: {read} bytes of NDJSON read at 1 MiB/s, {} s; {memory}", started.elapsed().as_secs()))
+    Ok(format!("{read} bytes of NDJSON read at 1 MiB/s; {memory}"))
 }
