@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use crate::{Bucket, Gateway, Moto, Options, Result};
+use crate::{Azurite, Bucket, Gateway, Moto, Options, Result};
 
 pub use proxy::Proxy;
 
@@ -117,14 +117,23 @@ pub type Dealt = BTreeMap<Fault, u32>;
 /// Cases that run side by side.
 const AT_ONCE: usize = 12;
 
-/// Deals every fault `rounds` times; an error when one of them was not dealt, or a row is lost, doubled or wrong.
+/// Deals every fault `rounds` times on S3; an error when one of them was not dealt, or a row is lost, doubled or wrong.
 pub async fn rounds(rounds: u32) -> Result<Dealt> {
     let moto = Moto::start().await?;
-    let bucket = moto.bucket("lake").await?;
-    let proxy = Proxy::start(moto.url()).await?;
+    deal(&moto.bucket("lake").await?, moto.url(), rounds).await
+}
+
+/// The same on Azure Blob Storage.
+pub async fn rounds_on_azure(rounds: u32) -> Result<Dealt> {
+    let azurite = Azurite::start().await?;
+    deal(&azurite.bucket("lake").await?, azurite.url(), rounds).await
+}
+
+async fn deal(bucket: &Bucket, url: &str, rounds: u32) -> Result<Dealt> {
+    let proxy = Proxy::start(url).await?;
     let mut options = [impatient(Options::serve()?), impatient(Options::serve()?)];
     for round in 0..rounds {
-        options = one_round(options, round, &bucket, &proxy).await?;
+        options = one_round(options, round, bucket, &proxy).await?;
     }
     let dealt = proxy.dealt();
     for fault in faults() {
