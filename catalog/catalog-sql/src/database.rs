@@ -119,12 +119,21 @@ impl Database {
             PathBuf::from(name)
         };
         let (begun, kept) = (named(format!(".v{version}.{}", uuid::Uuid::new_v4())), named(format!(".v{version}")));
-        sqlx::query("VACUUM INTO $1").bind(begun.to_string_lossy().into_owned()).execute(readers).await?;
-        let finish = async {
-            tokio::fs::OpenOptions::new().write(true).open(&begun).await?.sync_all().await?;
-            tokio::fs::rename(&begun, &kept).await
+        remove_abandoned(&kept).await;
+        let copy = async {
+            sqlx::query("VACUUM INTO $1").bind(begun.to_string_lossy().into_owned()).execute(readers).await?;
+            let finish = async {
+                tokio::fs::OpenOptions::new().write(true).open(&begun).await?.sync_all().await?;
+                tokio::fs::rename(&begun, &kept).await
+            };
+            finish.await.map_err(sqlx::Error::Io)
         };
-        finish.await.map_err(sqlx::Error::Io)?;
+        let copied = copy.await;
+        if copied.is_err() {
+            // Half a copy is none; of a full disk it holds the last room.
+            let _ = tokio::fs::remove_file(&begun).await;
+        }
+        copied?;
         tracing::info!(copy = %kept.display(), "the catalog was copied before its schema is brought up to date");
         Ok(())
     }
@@ -265,6 +274,20 @@ async fn connect_sqlite(path: &str, options: &SqlOptions) -> Result<Pools, Conne
         Ok(Pools::Sqlite { writer, readers, path })
     };
     tokio::time::timeout(options.timeout, both).await.unwrap_or(Err(ConnectError::Late))
+}
+
+/// Removes copies that another start began, `<kept>.<uuid>`, and was ended in.
+async fn remove_abandoned(kept: &Path) {
+    let (Some(folder), Some(name)) = (kept.parent(), kept.file_name()) else { return };
+    let prefix = format!("{}.", name.to_string_lossy());
+    let Ok(mut there) = tokio::fs::read_dir(folder).await else { return };
+    while let Ok(Some(entry)) = there.next_entry().await {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let begun = file.strip_prefix(&prefix).is_some_and(|rest| uuid::Uuid::parse_str(rest).is_ok());
+        if begun && let Err(error) = tokio::fs::remove_file(entry.path()).await {
+            tracing::warn!(file, %error, "half a copy of the catalog stays");
+        }
+    }
 }
 
 /// Copies a SQLite file, as a reader sees it, into one that must not exist yet.

@@ -1,5 +1,7 @@
 //! A copy of a table in another lake, while it is written to.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use lakegate_catalog::DatasetId;
@@ -70,6 +72,7 @@ async fn copy_version(from: &Table, version: u64, into: &Lake, to: &Path) -> Res
     if log.is_empty() {
         return Err(LakeError::NoTable);
     }
+    let checkpoints: HashSet<u64> = log.iter().filter_map(|file| checkpointed(file.location.filename()?)).collect();
     let mut bytes = 0;
     // The log last: what it names is there.
     for files in [data, log] {
@@ -92,7 +95,8 @@ async fn copy_version(from: &Table, version: u64, into: &Lake, to: &Path) -> Res
         let path = child(to, &format!("_delta_log/{commit:020}.json"));
         into.root.head(&path).await.is_ok()
     });
-    let reaches = newest_checkpoint.is_none_or(|checkpoint| checkpoint <= version)
+    // One that the pointer names, and that was written after the files were listed, is not in the copy.
+    let reaches = newest_checkpoint.is_none_or(|checkpoint| checkpoints.contains(&checkpoint))
         && stream::iter(whole).buffer_unordered(AT_ONCE).all(|there| async move { there }).await;
     Ok(reaches.then_some(bytes))
 }
@@ -103,6 +107,12 @@ fn belongs(name: &str, version: u64) -> bool {
         Some(Ok(number)) => number <= version,
         _ => name == "_last_checkpoint",
     }
+}
+
+/// The version of a checkpoint's file.
+fn checkpointed(name: &str) -> Option<u64> {
+    let (number, rest) = name.split_once('.')?;
+    rest.starts_with("checkpoint.").then(|| number.parse().ok())?
 }
 
 /// Copies a file and answers its bytes; `None` when it is gone.

@@ -143,13 +143,7 @@ impl Rewrite<'_> {
         options: &CompactOptions,
         stores: Arc<dyn ObjectStoreRegistry>,
     ) -> Result<()> {
-        let part = Arc::new(Snapshot {
-            dataset: snapshot.dataset,
-            version: snapshot.version,
-            layout: Arc::clone(&snapshot.layout),
-            files: chosen.to_vec(),
-            damages: Arc::clone(&snapshot.damages),
-        });
+        let part = Arc::new(snapshot.with_files(snapshot.version, chosen.to_vec()));
         let mut rows = read(&part, options, stores).await.map_err(failed)?;
         let mut current: Option<FileWriter> = None;
         while let Some(batch) = rows.next().await {

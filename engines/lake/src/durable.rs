@@ -23,6 +23,8 @@ use object_store::{
 };
 use parking_lot::Mutex;
 
+use crate::damage::LOG;
+
 /// A local folder with durable, atomic writes.
 #[derive(Debug)]
 pub(crate) struct DurableLocal {
@@ -94,11 +96,11 @@ impl ObjectStore for DurableLocal {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        sorted(self.inner.list(prefix))
+        in_order(prefix, self.inner.list(prefix))
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        sorted(self.inner.list_with_offset(prefix, offset))
+        in_order(prefix, self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -114,8 +116,15 @@ impl ObjectStore for DurableLocal {
     }
 }
 
-/// Lists in the order of names, as object stores do and log replay needs; folders come in any order.
-fn sorted(listed: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+/// Lists a table's log in the order of names, as object stores do and log replay needs. Folders come in any order, and
+/// all other lists, which may be long, stay so.
+fn in_order(
+    prefix: Option<&Path>,
+    listed: BoxStream<'static, Result<ObjectMeta>>,
+) -> BoxStream<'static, Result<ObjectMeta>> {
+    if prefix.and_then(Path::filename) != Some(LOG) {
+        return listed;
+    }
     let collected = listed.try_collect::<Vec<_>>().map_ok(|mut all| {
         all.sort_unstable_by(|a, b| a.location.cmp(&b.location));
         stream::iter(all).map(Ok)
@@ -304,12 +313,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lists_come_in_order() {
+    async fn lists_of_a_log_come_in_order() {
         let (_folder, store) = store();
-        for name in ["b/9", "a/3", "b/10", "a/1", "c"] {
-            store.put(&Path::from(name), "x".into()).await.expect("put");
+        for name in ["9", "3", "10", "1", "2"] {
+            store.put(&Path::from(format!("t/_delta_log/{name}")), "x".into()).await.expect("put");
         }
-        assert_eq!(names(&store).await, ["a/1", "a/3", "b/10", "b/9", "c"]);
+        let listed: Vec<_> = store.list(Some(&Path::from("t/_delta_log"))).try_collect().await.expect("list");
+        let names: Vec<_> = listed.iter().filter_map(|file| file.location.filename()).collect();
+        assert_eq!(names, ["1", "10", "2", "3", "9"]);
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! The Delta log of one table: creation, replay at open, one commit at a time, checkpoints.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ use crate::txn::{self, Pushes};
 /// Waits after each time that a store refused a new commit, and has none there.
 const REFUSAL_PAUSES: [Duration; 4] =
     [Duration::from_millis(20), Duration::from_millis(80), Duration::from_millis(320), Duration::from_millis(640)];
+
+/// Versions between two checkpoints, unless the table says otherwise.
+const CHECKPOINT_EVERY: u64 = 50;
 
 /// How long log files are kept behind the newest checkpoint.
 const LOG_RETENTION: &str = "interval 7 days";
@@ -147,8 +151,10 @@ impl Log {
                 Ok(Arc::new(DataFile::new(&layout, path, file.size(), file.modification_time(), stats.as_deref())?))
             })
             .collect::<Result<Vec<_>>>()?;
-        let damages = Arc::clone(&self.damages);
-        Ok(Snapshot { dataset: self.dataset, version: state.version(), layout, files, damages })
+        let (version, damages) = (state.version(), Arc::clone(&self.damages));
+        // The table's property `delta.checkpointInterval`, where another writer has set it.
+        let checkpoint_every = state.table_config().checkpoint_interval.map_or(CHECKPOINT_EVERY, NonZero::get);
+        Ok(Snapshot { dataset: self.dataset, version, layout, files, checkpoint_every, damages })
     }
 
     pub(crate) async fn load(&self, version: Option<u64>) -> Result<DeltaTable> {

@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub(crate) version: u64,
     pub(crate) layout: Arc<Layout>,
     pub(crate) files: Vec<Arc<DataFile>>,
+    /// Versions between two checkpoints.
+    pub(crate) checkpoint_every: u64,
     pub(crate) damages: Arc<Damages>,
 }
 
@@ -108,7 +110,18 @@ impl Snapshot {
                 files.push(Arc::new(DataFile::from_add(&self.layout, add)?));
             }
         }
-        let (layout, damages) = (Arc::clone(&self.layout), Arc::clone(&self.damages));
-        Ok(Some(Self { dataset: self.dataset, version, layout, files, damages }))
+        Ok(Some(self.with_files(version, files)))
+    }
+
+    /// Other files under the same columns.
+    pub(crate) fn with_files(&self, version: u64, files: Vec<Arc<DataFile>>) -> Self {
+        Self {
+            dataset: self.dataset,
+            version,
+            layout: Arc::clone(&self.layout),
+            files,
+            checkpoint_every: self.checkpoint_every,
+            damages: Arc::clone(&self.damages),
+        }
     }
 }

@@ -21,8 +21,6 @@ use crate::snapshot::{DataFile, Snapshot};
 use crate::txn::{self, PushKey, PushRecord, Pushes};
 use crate::upkeep::{Due, Queue, VACUUM_EVERY};
 
-/// Commits between two checkpoints.
-pub(crate) const CHECKPOINT_EVERY: u64 = 50;
 /// Races that one commit may lose to other gateways before it gives up.
 pub(crate) const MAX_LOST_RACES: u32 = 20;
 
@@ -257,7 +255,7 @@ impl Table {
     }
 
     fn ask_for_upkeep(&self, version: u64) {
-        let checkpoint_due = version >= self.checkpoint.load(Ordering::Relaxed) + CHECKPOINT_EVERY;
+        let checkpoint_due = self.checkpoint_is_due();
         // Looking at all files is not for every commit.
         let files_due = version.is_multiple_of(WORTH_WHILE as u64) && self.wants_compaction();
         if checkpoint_due || files_due {
@@ -266,9 +264,14 @@ impl Table {
         }
     }
 
+    fn checkpoint_is_due(&self) -> bool {
+        let known = self.known();
+        known.version >= self.checkpoint.load(Ordering::Relaxed).saturating_add(known.checkpoint_every)
+    }
+
     /// Writes a checkpoint if one is due.
     pub(crate) async fn upkeep(&self) -> Result<()> {
-        if self.known().version < self.checkpoint.load(Ordering::Relaxed) + CHECKPOINT_EVERY {
+        if !self.checkpoint_is_due() {
             return Ok(());
         }
         let version = self.log.checkpoint().await?;

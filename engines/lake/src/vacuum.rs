@@ -11,6 +11,9 @@ use object_store::path::Path;
 use crate::error::Result;
 use crate::table::Table;
 
+/// Old files that are held in memory; what is needed is asked for anew for each so many.
+const AT_ONCE: usize = 20_000;
+
 /// What a vacuum did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vacuumed {
@@ -25,24 +28,26 @@ impl Table {
     /// version that was the newest within `retention`, not by a snapshot that this process still holds.
     ///
     /// `retention` must be longer than any push and any query of any process takes: a file that is being written has no
-    /// version yet, and another process's snapshot is not known here. Safe to repeat and to break off.
+    /// version yet, and another process's snapshot is not known here. Safe to repeat and to break off. Memory: the names
+    /// of the files that are needed, and of [`AT_ONCE`] that are old.
     pub(crate) async fn vacuum(&self, retention: Duration) -> Result<Vacuumed> {
         let retention = chrono::TimeDelta::from_std(retention).unwrap_or(chrono::TimeDelta::MAX);
         let oldest = chrono::Utc::now().checked_sub_signed(retention).unwrap_or(chrono::DateTime::UNIX_EPOCH);
-        // Files first, then what is needed: a file that comes to be needed in between is young.
-        let old: Vec<ObjectMeta> = self
-            .log
-            .files
-            .list(None)
-            .try_filter(|file| std::future::ready(is_data(&file.location) && file.last_modified < oldest))
-            .try_collect()
-            .await?;
-        let needed = self.needed_since(oldest.timestamp_millis()).await?;
-        let doomed: Vec<ObjectMeta> = old.into_iter().filter(|file| !needed.contains(file.location.as_ref())).collect();
+        let old = self.log.files.list(None);
+        let old = old.try_filter(|file| std::future::ready(is_data(&file.location) && file.last_modified < oldest));
+        let mut parts = old.try_chunks(AT_ONCE).map_err(|error| error.1);
         let mut done = Vacuumed::default();
-        for file in &doomed {
-            done.bytes += file.size;
+        while let Some(part) = parts.try_next().await? {
+            // Files first, then what is needed: a file that comes to be needed in between is young.
+            let needed = self.needed_since(oldest.timestamp_millis()).await?;
+            let doomed = part.into_iter().filter(|file| !needed.contains(file.location.as_ref())).collect();
+            self.delete(doomed, &mut done).await?;
         }
+        Ok(done)
+    }
+
+    async fn delete(&self, doomed: Vec<ObjectMeta>, done: &mut Vacuumed) -> Result<()> {
+        done.bytes += doomed.iter().map(|file| file.size).sum::<u64>();
         let paths: BoxStream<'static, _> = futures::stream::iter(doomed).map(|file| Ok(file.location)).boxed();
         let mut removed = self.log.files.delete_stream(paths);
         while let Some(one) = removed.next().await {
@@ -51,7 +56,7 @@ impl Table {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(done)
+        Ok(())
     }
 
     async fn needed_since(&self, oldest_millis: i64) -> Result<HashSet<String>> {

@@ -57,8 +57,9 @@ async fn backup(settings: &Settings, folder: &Path) -> Result<()> {
         sync(folder.parent().unwrap_or(Path::new(".")))
     };
     finish().map_err(|e| unusable(folder, &e))?;
-    say(format_args!("{done} to {}", folder.display()));
-    say(format_args!("restore: lakegate serve --data-dir {}", folder.display()));
+    say(format_args!("{} to {}", done.what, folder.display()));
+    let tables = done.root.map(|root| format!(" with storage.root = \"{}\", or where its copy is", shown(&root)));
+    say(format_args!("restore: lakegate serve --data-dir {}{}", folder.display(), tables.unwrap_or_default()));
     Ok(())
 }
 
@@ -69,33 +70,57 @@ fn begun(folder: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Copies everything, and says what it was.
-async fn make(settings: &Settings, catalog: &Path, into: &Path) -> Result<String> {
+/// What a backup holds.
+struct Made {
+    what: String,
+    /// Where the tables are that it does not hold.
+    root: Option<Url>,
+}
+
+/// Copies everything, or the catalog alone when the tables are in a remote store, and says what it was.
+async fn make(settings: &Settings, catalog: &Path, into: &Path) -> Result<Made> {
     let fresh = || -> std::io::Result<()> {
         if into.exists() {
             std::fs::remove_dir_all(into)?;
         }
         crate::data_folder::create_private(into)
     };
+    let mut gone = None;
     for _ in 0..MAX_STARTS {
         fresh().map_err(|e| unusable(into, &e))?;
         let (datasets, lake) = copy_catalog(settings, catalog, into).await?;
         let root = Url::parse(&settings.storage_root()).map_err(|e| Failure::usage(format!("storage.root: {e}")))?;
         if root.scheme() != "file" {
-            return Ok(format!(
-                "copied the catalog with {} datasets, and not the tables in {}: copy those with the means of \
-                               their store,",
-                datasets.len(),
-                shown(&root)
-            ));
+            return Ok(Made {
+                what: format!(
+                    "copied the catalog with {} datasets, and not the tables in {}: copy those with the means of their \
+                     store,",
+                    datasets.len(),
+                    shown(&root)
+                ),
+                root: Some(root),
+            });
         }
         let Some(lake) = lake else {
-            return Ok("copied an instance without tables".to_owned());
+            return Ok(Made { what: "copied an instance without tables".to_owned(), root: None });
         };
-        match copy_tables(settings, root, lake, &datasets, into).await {
-            Ok(bytes) => return Ok(format!("copied {} datasets with {bytes} bytes", datasets.len())),
-            Err(LakeError::NoTable) => tracing::info!("a dataset was deleted while it was copied; once more"),
-            Err(error) => return Err(Failure::other(format!("the tables cannot be copied: {error}"))),
+        match copy_tables(settings, &root, lake, &datasets, into).await {
+            Ok(bytes) => {
+                let what = format!("copied {} datasets with {bytes} bytes", datasets.len());
+                return Ok(Made { what, root: None });
+            }
+            Err((Some(dataset), LakeError::NoTable)) if gone != Some(dataset) => {
+                tracing::info!("a dataset was deleted while it was copied; once more");
+                gone = Some(dataset);
+            }
+            Err((Some(dataset), error @ (LakeError::NoTable | LakeError::Damaged(_)))) => {
+                return Err(Failure::other(format!(
+                    "the table in {dataset} of {} cannot be copied: {error}; put back what it has lost, or delete the \
+                     dataset",
+                    shown(&root)
+                )));
+            }
+            Err((_, error)) => return Err(Failure::other(format!("the tables cannot be copied: {error}"))),
         }
     }
     Err(Failure::other("datasets are deleted faster than they can be copied; try again later"))
@@ -127,13 +152,13 @@ async fn copy_catalog(
 
 async fn copy_tables(
     settings: &Settings,
-    root: Url,
+    root: &Url,
     id: LakeId,
     datasets: &[lakegate_catalog::DatasetId],
     into: &Path,
-) -> Result<u64, LakeError> {
+) -> Result<u64, (Option<lakegate_catalog::DatasetId>, LakeError)> {
     let target = into.join("lake").join("root");
-    let bad = |why: String| LakeError::BadStore { url: shown(&root), why };
+    let bad = |why: String| (None, LakeError::BadStore { url: shown(root), why });
     let source = root.to_file_path().map_err(|()| bad("it is not a folder".to_owned()))?;
     // Marked as the same lake before it is opened, as the catalog's copy expects it.
     let marked = std::fs::create_dir_all(&target)
@@ -143,13 +168,14 @@ async fn copy_tables(
     let open = async |root: Url| {
         let stores = serve::store_options(settings);
         let idempotency_window = settings.ingest.idempotency_window;
-        Lake::open(&LakeOptions { root, stores, idempotency_window, which: Which::Known(id) }).await
+        let options = LakeOptions { root, stores, idempotency_window, which: Which::Known(id) };
+        Lake::open(&options).await.map_err(|error| (None, error))
     };
     let to = Url::from_directory_path(&target).map_err(|()| bad("the target is not absolute".to_owned()))?;
     let (from, to) = (open(root.clone()).await?, open(to).await?);
     let mut bytes = 0;
     for dataset in datasets {
-        let copied = from.copy_table(*dataset, &to).await?;
+        let copied = from.copy_table(*dataset, &to).await.map_err(|error| (Some(*dataset), error))?;
         tracing::info!(%dataset, version = copied.version, bytes = copied.bytes, "copied");
         bytes += copied.bytes;
     }

@@ -4,11 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use lakegate_catalog::{Catalog, Tombstone};
 use lakegate_lake::{Lake, LakeError};
 
 /// Time between two looks for deleted datasets.
 const EVERY: Duration = Duration::from_secs(60);
+
+/// Datasets whose files are removed side by side.
+const AT_ONCE: usize = 4;
 
 /// Sweeps for ever. `grace` is the longest that a query may run.
 pub(crate) async fn run(catalog: Arc<dyn Catalog>, lake: Arc<Lake>, grace: Duration) {
@@ -18,9 +22,12 @@ pub(crate) async fn run(catalog: Arc<dyn Catalog>, lake: Arc<Lake>, grace: Durat
         lake.recheck_damage().await;
         match catalog.tombstones().await {
             Ok(tombstones) => {
-                for tombstone in tombstones {
-                    sweep(catalog.as_ref(), &lake, &tombstone, grace).await;
-                }
+                let sweeps = futures::stream::iter(tombstones);
+                let sweep = |tombstone| {
+                    let (catalog, lake) = (&catalog, &lake);
+                    async move { sweep(catalog.as_ref(), lake, &tombstone, grace).await }
+                };
+                sweeps.for_each_concurrent(AT_ONCE, sweep).await;
             }
             Err(error) => tracing::warn!(%error, "deleted datasets cannot be listed"),
         }

@@ -5,13 +5,11 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use bytes::Bytes;
-use reqwest::Method;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::{Gateway, Options, Result, environment};
+use crate::{Bucket, Result, environment};
 
 /// How long a start may take; an interpreter on a busy machine needs seconds.
 const START: Duration = Duration::from_secs(60);
@@ -30,10 +28,6 @@ pub async fn python(script: &str, arguments: &[&str]) -> Result<String> {
     }
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
-
-/// Moto wants to see credentials, and does not check them.
-const ANYONE: &str =
-    "AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
 
 /// An emulated S3.
 #[derive(Debug)]
@@ -67,120 +61,24 @@ impl Moto {
 
     /// A new bucket.
     pub async fn bucket(&self, name: &str) -> Result<Bucket> {
-        let http = reqwest::Client::builder().timeout(crate::client::DEADLINE).no_proxy().build()?;
-        let bucket = Bucket { endpoint: self.url.clone(), name: name.to_owned(), http };
-        bucket.send(Method::PUT, "", "").await?;
+        let bucket = Bucket::s3(&self.url, name)?;
+        bucket.create().await?;
         Ok(bucket)
     }
-}
-
-/// A bucket, seen past the gateway.
-#[derive(Clone, Debug)]
-pub struct Bucket {
-    endpoint: String,
-    name: String,
-    http: reqwest::Client,
-}
-
-impl Bucket {
-    /// A gateway whose root is `lake/` in this bucket.
-    pub fn options(&self) -> Result<Options> {
-        Ok(self.through(&self.endpoint, Options::serve()?))
-    }
-
-    /// The same, spoken to at another endpoint.
-    pub fn through(&self, endpoint: &str, options: Options) -> Options {
-        options
-            .setting("storage.root", &format!("s3://{}/lake", self.name))
-            .setting("storage.s3.endpoint", endpoint)
-            .setting("storage.allow_http", "true")
-            .variable("AWS_ACCESS_KEY_ID", "AKIATEST")
-            .variable("AWS_SECRET_ACCESS_KEY", "not-so-secret")
-    }
-
-    /// Starts two gateways on this bucket that share a catalog, both spoken to at `endpoint`.
-    pub async fn two_gateways(&self, endpoint: &str, options: [Options; 2]) -> Result<[Gateway; 2]> {
-        let [first, second] = options.map(|options| self.through(endpoint, options));
-        let database = format!("sqlite:{}", first.folder().join("shared.db").display());
-        let first = first.setting("catalog.database_url", &database).start().await?;
-        // The second finds an instance that has its owner.
-        std::fs::create_dir_all(second.data_dir())?;
-        std::fs::copy(first.options().data_dir().join("owner-token"), second.data_dir().join("owner-token"))?;
-        let second = second.setting("catalog.database_url", &database).start().await?;
-        Ok([first, second])
-    }
-
-    /// What other clients need to read it, as JSON for `deltalake`.
-    pub fn storage_options(&self) -> String {
-        serde_json::json!({
-            "AWS_ENDPOINT_URL": self.endpoint, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "not-so-secret",
-        })
-        .to_string()
-    }
-
-    /// The URL of a dataset's table.
-    pub fn table(&self, id: &str) -> String {
-        format!("s3://{}/lake/{id}", self.name)
-    }
-
-    /// The names of all objects under a prefix.
-    pub async fn keys(&self, prefix: &str) -> Result<Vec<String>> {
-        let mut keys: Vec<String> = Vec::new();
-        loop {
-            let after = keys.last().cloned().unwrap_or_default();
-            let page = self.send(Method::GET, "", &format!("?list-type=2&prefix={prefix}&start-after={after}")).await?;
-            let page = String::from_utf8(page.to_vec())?;
-            keys.extend(texts(&page, "Key"));
-            if texts(&page, "IsTruncated").first().is_none_or(|more| more != "true") {
-                return Ok(keys);
-            }
-        }
-    }
-
-    /// An object's bytes.
-    pub async fn get(&self, key: &str) -> Result<Bytes> {
-        self.send(Method::GET, &format!("/{key}"), "").await
-    }
-
-    /// Writes an object.
-    pub async fn put(&self, key: &str, bytes: Bytes) -> Result {
-        let url = format!("{}/{}/{key}", self.endpoint, self.name);
-        let request = self.http.put(url).header("authorization", ANYONE).body(bytes);
-        request.send().await?.error_for_status()?;
-        Ok(())
-    }
-
-    /// The uploads that are neither completed nor aborted.
-    pub async fn uploads(&self) -> Result<Vec<String>> {
-        let page = self.send(Method::GET, "", "?uploads=").await?;
-        Ok(texts(&String::from_utf8(page.to_vec())?, "UploadId"))
-    }
-
-    async fn send(&self, method: Method, path: &str, query: &str) -> Result<Bytes> {
-        let url = format!("{}/{}{path}{query}", self.endpoint, self.name);
-        let request = self.http.request(method, url).header("authorization", ANYONE);
-        Ok(request.send().await?.error_for_status()?.bytes().await?)
-    }
-}
-
-/// What stands between each opening and closing tag.
-fn texts(xml: &str, tag: &str) -> Vec<String> {
-    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
-    xml.split(&open).skip(1).filter_map(|rest| Some(rest.split_once(&close)?.0.to_owned())).collect()
 }
 
 /// An emulated Azure Blob Storage.
 #[derive(Debug)]
 pub struct Azurite {
     _child: Child,
-    endpoint: String,
+    url: String,
 }
 
 impl Azurite {
     /// The account that it has, and its published key.
-    const ACCOUNT: &str = "devstoreaccount1";
-    const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+    pub(crate) const ACCOUNT: &str = "devstoreaccount1";
+    pub(crate) const KEY: &str =
+        "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
     /// Starts one that keeps everything in memory.
     pub async fn start() -> Result<Self> {
@@ -189,42 +87,40 @@ impl Azurite {
         command.args(["--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence", "--skipApiVersionCheck"]);
         command.arg("--disableTelemetry");
         let (child, url) = start(command, "successfully listens on ").await?;
-        Ok(Self { _child: child, endpoint: format!("{url}/{}", Self::ACCOUNT) })
+        Ok(Self { _child: child, url })
     }
 
-    /// A gateway whose root is `lake/` in a new container.
-    pub async fn options(&self, container: &str) -> Result<Options> {
-        python(CREATE_CONTAINER, &[&self.endpoint, Self::ACCOUNT, Self::KEY, container]).await?;
-        Ok(Options::serve()?
-            .setting("storage.root", &format!("az://{container}/lake"))
-            .setting("storage.azure.endpoint", &self.endpoint)
-            .setting("storage.azure.account", Self::ACCOUNT)
-            .setting("storage.allow_http", "true")
-            .variable("AZURE_STORAGE_ACCOUNT_KEY", Self::KEY))
+    /// Where it answers, `http://127.0.0.1:port`.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
-    /// What other clients need to read it, as JSON for `deltalake`.
-    pub fn storage_options(&self) -> String {
-        serde_json::json!({
-            "azure_storage_account_name": Self::ACCOUNT, "azure_storage_account_key": Self::KEY,
-            "azure_storage_endpoint": self.endpoint, "azure_allow_http": "true", "allow_http": "true",
-        })
-        .to_string()
+    /// A new container.
+    pub async fn bucket(&self, name: &str) -> Result<Bucket> {
+        let endpoint = format!("{}/{}", self.url, Self::ACCOUNT);
+        let signature = python(CREATE_CONTAINER, &[&endpoint, Self::ACCOUNT, Self::KEY, name]).await?;
+        Bucket::azure(&self.url, name, signature)
     }
 }
 
-/// Signs the one request that a client of the account makes before the gateway is there.
+/// Signs the one request that a client of the account makes before the gateway is there; prints what lets anyone who has it
+/// use the account.
 const CREATE_CONTAINER: &str = r#"
-import base64, email.utils, hashlib, hmac, sys, urllib.request
+import base64, email.utils, hashlib, hmac, sys, urllib.parse, urllib.request
 endpoint, account, key, container = sys.argv[1:]
+def signed(text):
+    return base64.b64encode(hmac.new(base64.b64decode(key), text.encode(), hashlib.sha256).digest()).decode()
 headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
 lines = ["PUT"] + [""] * 11 + [f"{name}:{headers[name]}" for name in sorted(headers)]
 text = "\n".join(lines + [f"/{account}/{account}/{container}", "restype:container"])
-signature = hmac.new(base64.b64decode(key), text.encode(), hashlib.sha256).digest()
-headers["Authorization"] = f"SharedKey {account}:{base64.b64encode(signature).decode()}"
+headers["Authorization"] = f"SharedKey {account}:{signed(text)}"
 url = f"{endpoint}/{container}?restype=container"
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 opener.open(urllib.request.Request(url, headers=headers, method="PUT"), timeout=60)
+sas = {"sp": "rwdlac", "ss": "b", "srt": "sco", "st": "", "se": "2099-01-01T00:00:00Z", "sip": "", "spr": "https,http",
+       "sv": "2019-12-12"}
+sas["sig"] = signed("\n".join([account, *sas.values(), ""]))
+print(urllib.parse.urlencode({name: value for name, value in sas.items() if value}))
 "#;
 
 /// Starts a server that says where it listens, on either stream.

@@ -49,6 +49,13 @@ impl Options {
         Ok(Self { command: "demo".to_owned(), ..Self::serve()? })
     }
 
+    /// Another command with the same settings and data folder.
+    #[must_use]
+    pub fn with_command(mut self, command: &str) -> Self {
+        command.clone_into(&mut self.command);
+        self
+    }
+
     /// The same with another argument.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {

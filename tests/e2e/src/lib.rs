@@ -11,10 +11,11 @@
 //! - [`process`]: what the operating system says about the process
 //! - [`hostile`]: bad requests as data, and the runner that judges the answers
 //! - [`crash`]: pushes under kill -9
-//! - [`emulator`]: object stores on this machine
+//! - [`emulator`]: object stores on this machine, [`bucket`]: what they hold
 //! - [`overload`]: more load than a gateway can bear
 //! - [`faults`]: an object store that fails in every way, and the proof that no row is lost or doubled
 
+pub mod bucket;
 pub mod client;
 pub mod crash;
 pub mod emulator;
@@ -25,8 +26,9 @@ pub mod open_push;
 pub mod overload;
 pub mod process;
 
+pub use bucket::Bucket;
 pub use client::{Answer, Client};
-pub use emulator::{Azurite, Bucket, Moto};
+pub use emulator::{Azurite, Moto};
 pub use gateway::{Gateway, Options};
 pub use open_push::OpenPush;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use futures::future::join_all;
 use lakegate_e2e::client::dataset_path;
 use lakegate_e2e::gateway::binary;
-use lakegate_e2e::{Gateway, Options, Result};
+use lakegate_e2e::{Gateway, Moto, Options, Result};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -75,6 +75,60 @@ async fn a_backup_under_pushes_holds_all_that_was_acknowledged_before() -> Resul
         assert_eq!(client.count(name).await?, n.unwrap_or_default() + 1);
     }
     client.get(&dataset_path("lab.gone")).await?.expect(404)?;
+    Ok(())
+}
+
+/// What a store holds is copied with its own means: the catalog first.
+#[tokio::test]
+async fn a_backup_of_tables_in_a_store_holds_the_catalog_and_says_what_is_missing() -> Result {
+    let moto = Moto::start().await?;
+    let bucket = moto.bucket("lake").await?;
+    let gateway = bucket.options()?.start().await?;
+    let client = gateway.client();
+    client.create("lab.a", &[("id", "bigint")]).await?.expect(201)?;
+    for id in 0..5 {
+        client.push("lab.a", format!("{{\"id\":{id}}}\n")).await?.expect(200)?;
+    }
+    let into = gateway.options().folder().join("copy");
+    let command = gateway.options().clone().with_command("backup").argument(&into.to_string_lossy());
+    let output = tokio::time::timeout(lakegate_e2e::client::DEADLINE, command.command()?.output()).await??;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("copied the catalog with 1 datasets, and not the tables in s3://lake/lake"), "{said}");
+    assert!(said.contains("with storage.root = \"s3://lake/lake\""), "{said}");
+    client.push("lab.a", "{\"id\":5}\n").await?.expect(200)?;
+    client.create("lab.later", &[("id", "bigint")]).await?.expect(201)?;
+    let copied = moto.bucket("copy").await?;
+    bucket.copy(&copied).await?;
+    gateway.kill().await?;
+
+    let options = bucket.options()?;
+    std::fs::rename(&into, options.data_dir())?;
+    let said = options.clone().setting("storage.root", &format!("file://{}/none", options.folder().display()));
+    let refused = tokio::time::timeout(lakegate_e2e::client::DEADLINE, said.command()?.output()).await??;
+    assert_eq!(refused.status.code(), Some(2), "tables that are not there are not taken for empty");
+    for options in [options.clone(), copied.through(moto.url(), options)] {
+        let copy = options.start().await?;
+        assert_eq!(copy.client().count("lab.a").await?, 6);
+        copy.client().get("/v1/datasets/lab/later").await?.expect(404)?;
+        copy.stop().await?;
+    }
+    Ok(())
+}
+
+/// A table that has lost its log is no deleted dataset, and a backup without it would be none.
+#[tokio::test]
+async fn a_backup_of_a_damaged_table_fails_and_says_which() -> Result {
+    let gateway = Gateway::start().await?;
+    let made = gateway.client().create("lab.a", &[("id", "bigint")]).await?.expect(201)?.json()?;
+    let id = made["id"].as_str().ok_or("no id")?.to_owned();
+    let (options, _) = gateway.stop().await?;
+    std::fs::remove_dir_all(options.kept().join("lake/root").join(&id))?;
+    let into = options.folder().join("copy");
+    let (code, said) = backup(&options, &into).await?;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("the table in {id} of file://")), "{said}");
+    assert!(!into.exists() && !options.folder().join("copy.incomplete").exists());
     Ok(())
 }
 

@@ -19,8 +19,8 @@ async fn id_of(client: &Client) -> Result<String> {
 }
 
 /// Push, retry, many at once, restart, another reader, delete: what holds in a folder holds in a store.
-async fn keeps_its_promises(options: Options, url: &str, storage_options: &str) -> Result<Options> {
-    let gateway = options.start().await?;
+async fn keeps_its_promises(bucket: &Bucket) -> Result<Options> {
+    let gateway = bucket.options()?.start().await?;
     let client = gateway.client();
     client.create(DATASET, COLUMNS).await?.expect(201)?;
     let first = push_keyed(client, "monday", "{\"id\":1,\"name\":\"a\"}\n").await?.expect(200)?.json()?;
@@ -45,11 +45,14 @@ async fn keeps_its_promises(options: Options, url: &str, storage_options: &str) 
     let again = push_keyed(client, "monday", "{\"id\":1,\"name\":\"a\"}\n").await?.expect(200)?.json()?;
     assert_eq!(again["status"], "duplicate", "after a restart too");
 
-    let script = "import sys, json, deltalake\n\
-                  t = deltalake.DeltaTable(sys.argv[1], storage_options=json.loads(sys.argv[2]))\n\
+    let script = "import sys, json, deltalake, polars\n\
+                  options = json.loads(sys.argv[2])\n\
+                  t = deltalake.DeltaTable(sys.argv[1], storage_options=options)\n\
                   ids = t.to_pyarrow_table()['id'].to_pylist()\n\
-                  print(t.version(), len(ids), sum(ids))";
-    assert_eq!(python(script, &[&format!("{url}/{id}"), storage_options]).await?, "12 12 78");
+                  print(t.version(), len(ids), sum(ids))\n\
+                  f = polars.scan_delta(sys.argv[1], storage_options=options).filter(polars.col('id') > 2).collect()\n\
+                  print(f.height, f['id'].sum(), f['name'].null_count())";
+    assert_eq!(python(script, &[&bucket.table(&id), &bucket.storage_options()]).await?, "12 12 78\n10 75 10");
 
     client.delete("/v1/datasets/shop/orders").await?.expect(204)?;
     client.query("SELECT * FROM shop.orders").await?.expect_problem(404, "dataset_not_found")?;
@@ -69,7 +72,7 @@ async fn refusal(options: &Options) -> Result<String> {
 async fn s3_keeps_what_a_folder_keeps() -> Result {
     let moto = Moto::start().await?;
     let bucket = moto.bucket("lake").await?;
-    let options = keeps_its_promises(bucket.options()?, "s3://lake/lake", &bucket.storage_options()).await?;
+    let options = keeps_its_promises(&bucket).await?;
     // The next start sweeps what was deleted.
     let gateway = options.setting("query.max_timeout", "1ms").start().await?;
     for _ in 0..600 {
@@ -85,7 +88,16 @@ async fn s3_keeps_what_a_folder_keeps() -> Result {
 #[tokio::test]
 async fn azure_keeps_what_a_folder_keeps() -> Result {
     let azurite = Azurite::start().await?;
-    keeps_its_promises(azurite.options("lake").await?, "az://lake/lake", &azurite.storage_options()).await?;
+    keeps_its_promises(&azurite.bucket("lake").await?).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_acknowledged_row_survives_kill_9_on_azure_exactly_once() -> Result {
+    let azurite = Azurite::start().await?;
+    let bucket = azurite.bucket("lake").await?;
+    let tally = crash::rounds_on(bucket.options()?, crash::Kept::Bucket(bucket), 3).await?;
+    assert!(tally.acknowledged > 0 && tally.sent_again > 0, "{tally:?}");
     Ok(())
 }
 

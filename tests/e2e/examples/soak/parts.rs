@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use lakegate_e2e::faults::{Dealt, Store};
 use lakegate_e2e::process::{MIB, peak_memory, reset_peak};
 use lakegate_e2e::{Answer, Client, Gateway, Options, Result, client, crash, faults, overload};
 use reqwest::Method;
@@ -14,6 +15,9 @@ use crate::board::Board;
 /// Rounds of faults at a time: more of them on two processors make each slower, until deadlines pass that no fault was
 /// to blame for.
 const LANES: u32 = 2;
+
+/// Rounds of faults on S3 for each one on Azure, whose client is mostly the same code.
+const AZURE_SHARE: u32 = 5;
 
 const READER_BYTES_PER_SECOND: f64 = 1_048_576.0;
 const OVER_IDLE: u64 = 256 * MIB;
@@ -52,14 +56,19 @@ pub(crate) async fn kills(kills: u32, all: bool) -> Result<String> {
 }
 
 pub(crate) async fn deal_faults(board: &Board, rounds: u32) -> Result<String> {
-    let told = |done| board.at("faults", format!("{done} of {rounds} rounds"));
-    let dealt = faults::rounds_beside(rounds, LANES, told).await?;
-    let least = dealt.values().min().copied().unwrap_or(0);
-    let sum: u32 = dealt.values().sum();
+    let on_azure = rounds.div_ceil(AZURE_SHARE);
+    let told = |done| board.at("faults", format!("{done} of {rounds} rounds on S3"));
+    let s3 = faults::rounds_beside(Store::S3, rounds, LANES, told).await?;
+    let told = |done| board.at("faults", format!("{done} of {on_azure} rounds on Azure"));
+    let azure = faults::rounds_beside(Store::Azure, on_azure, LANES, told).await?;
+    let dealt = |dealt: Dealt| {
+        let least = dealt.values().min().copied().unwrap_or(0);
+        format!("each of {} at least {least} times, {} in all", dealt.len(), dealt.values().sum::<u32>())
+    };
     Ok(format!(
-        "{} faults, each dealt at least {least} times, {sum} in all, {LANES} rounds at a time; 0 rows lost, 0 doubled, 0 \
-         wrong for queries, deltalake and duckdb",
-        dealt.len()
+        "on S3 {}, on Azure {}, {LANES} rounds at a time; 0 rows lost, 0 doubled, 0 wrong for queries, deltalake and duckdb",
+        dealt(s3),
+        dealt(azure)
     ))
 }
 

@@ -16,14 +16,20 @@ pub(super) const ROWS: u32 = 3;
 /// Pushes of a case whose faults need no more.
 const FEW: u32 = 4;
 
-/// Versions between two checkpoints, and a few.
-const MANY: u32 = 53;
+/// Versions between two checkpoints of a case that needs one.
+const INTERVAL: u32 = 6;
+
+/// So many pushes make a checkpoint due.
+const MANY: u32 = INTERVAL + 2;
 
 /// How often one request is sent before the case fails.
 const ATTEMPTS: u32 = 30;
 
 /// How long a checkpoint may take, all that a store that says nothing costs it included.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// When nothing has been removed for so long, nothing will be: longer than a request that meets a stall.
+const QUIET: Duration = Duration::from_secs(4);
 
 /// A dataset and the faults that wait for it.
 #[derive(Clone, Debug)]
@@ -55,11 +61,14 @@ impl Case {
     pub(super) async fn run(&self, writer: &Client, reader: &Client, bucket: &Bucket, proxy: &Proxy) -> Result<Table> {
         let created = writer.create(&self.name, &[("push", "string"), ("row", "int")]).await?.expect(201)?.json()?;
         let id = created["id"].as_str().ok_or("no id")?.to_owned();
+        let checkpoints = self.operations.contains(&Operation::Checkpoint);
+        if checkpoints {
+            bucket.set_checkpoint_interval(&id, INTERVAL).await?;
+        }
         let faults: Vec<Fault> = self.operations.iter().map(|operation| (self.kind, *operation)).collect();
         if !self.on_removal {
             faults.iter().for_each(|fault| proxy.arm(&id, *fault));
         }
-        let checkpoints = self.operations.contains(&Operation::Checkpoint);
         let mut keys = BTreeSet::new();
         for number in 0..if checkpoints { MANY } else { FEW } {
             keys.insert(self.push(writer, number).await?);
@@ -148,13 +157,15 @@ pub(super) async fn remove(gateway: Gateway, tables: &[Table], bucket: &Bucket, 
 
 /// Whether only the marker remains, before nothing more goes away for a while.
 async fn emptied(bucket: &Bucket) -> Result<bool> {
-    let mut there = usize::MAX;
+    let (mut there, mut since) = (usize::MAX, Instant::now());
     loop {
         let now = bucket.keys("lake/").await?.len();
-        if now <= 1 || now >= there {
+        if now <= 1 || (now >= there && since.elapsed() > QUIET) {
             return Ok(now <= 1);
         }
-        there = now;
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        if now < there {
+            (there, since) = (now, Instant::now());
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures::future::try_join_all;
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use crate::{Bucket, Gateway, Moto, Options, Result};
+use crate::{Azurite, Bucket, Gateway, Moto, Options, Result};
 
 pub use proxy::Proxy;
 
@@ -119,18 +119,33 @@ pub type Dealt = BTreeMap<Fault, u32>;
 /// Cases that run side by side.
 const AT_ONCE: usize = 12;
 
-/// Deals every fault `rounds` times; an error when one of them was not dealt, or a row is lost, doubled or wrong.
+/// Deals every fault `rounds` times on S3; an error when one of them was not dealt, or a row is lost, doubled or wrong.
 pub async fn rounds(rounds: u32) -> Result<Dealt> {
-    rounds_beside(rounds, 1, |_| ()).await
+    rounds_beside(Store::S3, rounds, 1, |_| ()).await
+}
+
+/// The same on Azure Blob Storage.
+pub async fn rounds_on_azure(rounds: u32) -> Result<Dealt> {
+    rounds_beside(Store::Azure, rounds, 1, |_| ()).await
+}
+
+/// Which store is emulated.
+#[derive(Clone, Copy, Debug)]
+pub enum Store {
+    /// Amazon's, by moto.
+    S3,
+    /// Azure Blob Storage, by azurite.
+    Azure,
 }
 
 /// The same in so many lanes, each with a store, a proxy and gateways of its own. Most of a round is waiting. `told` hears how
 /// many rounds are done.
-pub async fn rounds_beside(rounds: u32, lanes: u32, told: impl Fn(u32)) -> Result<Dealt> {
+pub async fn rounds_beside(store: Store, rounds: u32, lanes: u32, told: impl Fn(u32)) -> Result<Dealt> {
     let done = AtomicU32::new(0);
     let after_round = || told(done.fetch_add(1, Ordering::Relaxed) + 1);
     let mut dealt = Dealt::new();
-    for lane in try_join_all((0..lanes.min(rounds)).map(|first| one_lane(first, lanes, rounds, &after_round))).await? {
+    let each = (0..lanes.min(rounds)).map(|first| one_lane(store, (first..rounds).step_by(lanes as usize), &after_round));
+    for lane in try_join_all(each).await? {
         lane.into_iter().for_each(|(fault, times)| *dealt.entry(fault).or_default() += times);
     }
     for fault in faults() {
@@ -142,14 +157,30 @@ pub async fn rounds_beside(rounds: u32, lanes: u32, told: impl Fn(u32)) -> Resul
     Ok(dealt)
 }
 
-/// Every so many-th round, one after the other.
-async fn one_lane(first: u32, step: u32, rounds: u32, after_round: &impl Fn()) -> Result<Dealt> {
-    let moto = Moto::start().await?;
-    let bucket = moto.bucket("lake").await?;
-    let proxy = Proxy::start(moto.url()).await?;
+/// Some rounds, one after the other.
+async fn one_lane(store: Store, rounds: impl Iterator<Item = u32>, after_round: &impl Fn()) -> Result<Dealt> {
+    match store {
+        Store::S3 => {
+            let moto = Moto::start().await?;
+            deal(&moto.bucket("lake").await?, moto.url(), rounds, after_round).await
+        }
+        Store::Azure => {
+            let azurite = Azurite::start().await?;
+            deal(&azurite.bucket("lake").await?, azurite.url(), rounds, after_round).await
+        }
+    }
+}
+
+async fn deal(
+    bucket: &Bucket,
+    url: &str,
+    rounds: impl Iterator<Item = u32>,
+    after_round: &impl Fn(),
+) -> Result<Dealt> {
+    let proxy = Proxy::start(url).await?;
     let mut options = [impatient(Options::serve()?), impatient(Options::serve()?)];
-    for round in (first..rounds).step_by(step as usize) {
-        options = one_round(options, round, &bucket, &proxy).await?;
+    for round in rounds {
+        options = one_round(options, round, bucket, &proxy).await?;
         after_round();
     }
     Ok(proxy.dealt())

@@ -29,7 +29,7 @@ const STALL: Duration = Duration::from_secs(60);
 /// How long a slow answer takes: shorter than the deadline of a request.
 const SLOW: Duration = Duration::from_millis(700);
 
-/// An HTTP proxy in front of an emulated S3. A clone is the same proxy.
+/// An HTTP proxy in front of an emulated store. A clone is the same proxy.
 #[derive(Clone, Debug)]
 pub struct Proxy(Arc<State>);
 
@@ -218,8 +218,8 @@ fn operation(request: &Request<Bytes>) -> Option<Operation> {
         Method::PUT if log && path.ends_with(".parquet") => Some(Operation::Checkpoint),
         Method::PUT if log => Some(Operation::Commit),
         Method::PUT if path.ends_with(".parquet") => Some(Operation::DataFile),
-        Method::POST if query.starts_with("delete") => Some(Operation::Delete),
-        Method::GET if query.contains("list-type=2") => Some(Operation::List),
+        Method::POST if query.starts_with("delete") || query.contains("comp=batch") => Some(Operation::Delete),
+        Method::GET if query.contains("list-type=2") || query.contains("comp=list") => Some(Operation::List),
         Method::GET | Method::HEAD if log => Some(Operation::ReadLog),
         Method::GET if path.ends_with(".parquet") => Some(Operation::ReadData),
         _ => None,
@@ -263,8 +263,11 @@ fn half(response: Response<Bytes>) -> Response<Body> {
 fn without_newest(response: Response<Bytes>) -> Response<Bytes> {
     let mut shorter = response.map(|bytes| {
         let text = String::from_utf8_lossy(&bytes);
-        let parts =
-            text.rsplit_once("<Contents>").and_then(|(before, rest)| Some((before, rest.split_once("</Contents>")?.1)));
+        // S3's word for an entry, and Azure's.
+        let parts = [("<Contents>", "</Contents>"), ("<Blob>", "</Blob>")].into_iter().find_map(|(open, close)| {
+            let (before, rest) = text.rsplit_once(open)?;
+            Some((before, rest.split_once(close)?.1))
+        });
         parts.map_or_else(|| bytes.clone(), |(before, after)| Bytes::from(format!("{before}{after}")))
     });
     let length = shorter.body().len().into();
