@@ -23,6 +23,8 @@ mod hostile;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod maintenance;
 #[cfg(test)]
 mod observe;

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-pub use send::{Push, Sent};
+pub use send::{Call, Push, Sent};
 
 use crate::process::{self, MIB};
 use crate::{Answer, Gateway, Result};
