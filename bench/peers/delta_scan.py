@@ -17,5 +17,5 @@ def read_bytes():
 
 before, started = read_bytes(), time.perf_counter()
 table = DeltaTable(sys.argv[1])
-rows = sum(len(batch) for batch in QueryBuilder().register("t", table).execute(sys.argv[2]))
+rows = sum(batch.num_rows for batch in QueryBuilder().register("t", table).execute(sys.argv[2]))
 print(json.dumps({"ms": (time.perf_counter() - started) * 1e3, "bytes": read_bytes() - before, "rows": rows}))

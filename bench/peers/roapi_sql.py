@@ -1,7 +1,9 @@
 """Runs statements on Parquet files with a roapi server over HTTP, answered as an Arrow stream: one a line in, one
 JSON object a line out.
 
-    roapi_sql.py TABLE=FOLDER ...
+    roapi_sql.py memory|files TABLE=FOLDER ...
+
+Its default is to load every table into memory at start; with `files` it reads the files, as the others do.
 """
 
 import json
@@ -25,9 +27,10 @@ def free_port():
 port = free_port()
 words = [str(pathlib.Path(sys.executable).with_name("roapi")), "--addr-http", f"127.0.0.1:{port}"]
 words += ["--addr-postgres", f"127.0.0.1:{free_port()}", "--addr-flight-sql", f"127.0.0.1:{free_port()}"]
-for argument in sys.argv[1:]:
+in_memory = "true" if sys.argv[1] == "memory" else "false"
+for argument in sys.argv[2:]:
     table, folder = argument.split("=", 1)
-    words += ["--table", f"{table}={folder}/,format=parquet"]
+    words += ["--table", f"{table}={folder}/,format=parquet,use_memory_table={in_memory}"]
 server = subprocess.Popen(words, stdout=sys.stderr, stderr=sys.stderr)
 url = f"http://127.0.0.1:{port}/api/sql"
 

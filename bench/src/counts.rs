@@ -7,14 +7,18 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray}
 use lakegate_e2e::Result;
 use lakegate_formats::{Format, RowEncoder};
 use lakegate_lake::types::{arrow_type, stored_type};
+use lakegate_statement::{Functions, Params, Statement};
 use serde_json::json;
 use tokio::process::Command;
 
 use crate::record::Recorder;
 
 /// What is counted, and what one unit of it is.
-const LOOPS: &[(&str, &str)] =
-    &[("json", "value written as JSON"), ("types", "type mapped to the stored one and back")];
+const LOOPS: &[(&str, &str)] = &[
+    ("json", "value written as JSON"),
+    ("types", "type mapped to the stored one and back"),
+    ("statement", "statement checked before planning"),
+];
 const TIMES: u64 = 200;
 
 pub(crate) async fn run(record: &Recorder) -> Result {
@@ -46,6 +50,7 @@ const ROWS: usize = 100;
 fn units(what: &str) -> f64 {
     match what {
         "json" => (ROWS * 3) as f64,
+        "statement" => STATEMENTS.len() as f64,
         _ => types().len() as f64,
     }
 }
@@ -62,6 +67,7 @@ pub(crate) fn once(what: &str, times: u64) -> Result {
     match what {
         "json" => write_json(times),
         "types" => map_types(times),
+        "statement" => check_statements(times),
         other => Err(format!("no loop `{other}`").into()),
     }
 }
@@ -92,6 +98,26 @@ fn map_types(times: u64) -> Result {
         for ty in &types {
             let arrow = arrow_type("c", black_box(ty))?;
             black_box(stored_type("c", &arrow)?);
+        }
+    }
+    Ok(())
+}
+
+/// A look-up, a report and an older version.
+const STATEMENTS: &[&str] = &[
+    "SELECT * FROM demo.flights WHERE origin = 'SFO' ORDER BY date LIMIT 10",
+    "WITH late AS (SELECT origin, delay, row_number() OVER (PARTITION BY origin ORDER BY delay DESC) AS place \
+     FROM demo.flights WHERE delay > 60) SELECT a.origin, a.city, count(*) AS n, avg(l.delay) AS mean FROM late l \
+     JOIN demo.airports a ON a.iata = l.origin WHERE l.place <= 5 AND a.state IN ('CA', 'NY', 'TX') \
+     GROUP BY a.origin, a.city HAVING count(*) > 3 ORDER BY mean DESC",
+    "SELECT count(*) FROM demo.flights FOR VERSION AS OF 12 WHERE date BETWEEN DATE '2001-01-01' AND DATE '2001-02-01'",
+];
+
+fn check_statements(times: u64) -> Result {
+    let functions = Functions::new(["row_number".to_owned()], ["avg", "count"].map(str::to_owned));
+    for _ in 0..times {
+        for sql in STATEMENTS {
+            black_box(Statement::parse(black_box(sql), &Params::None, &functions)?);
         }
     }
     Ok(())

@@ -1,11 +1,11 @@
-//! Small durable pushes: by 1, 8 and 64 clients on a disk and on an S3 emulator, beside what the disk itself takes for a
-//! write that is synced; and by one client as the table grows old, beside a new table.
+//! Small durable pushes: by 1, 8 and 64 clients on a disk and on an S3 emulator, beside what the disk takes for a
+//! write that is synced and the emulator for one object; and by one client as the table grows old, beside a new table.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use lakegate_e2e::client::dataset_path;
-use lakegate_e2e::emulator::Moto;
+use lakegate_e2e::emulator::{Bucket, Moto};
 use lakegate_e2e::{Answer, Gateway, Result};
 use reqwest::Method;
 use serde_json::json;
@@ -26,15 +26,18 @@ const AGES: [u64; 3] = [10, 1_000, 10_000];
 pub(crate) async fn run(record: &Recorder) -> Result {
     let disk = Gateway::start().await?;
     let emulator = Moto::start().await?;
-    let bucket = emulator.bucket("lake").await?.options()?.start().await?;
+    let bucket = emulator.bucket("lake").await?;
+    let remote = bucket.options()?.start().await?;
     for round in 1..=ROUNDS {
         for clients in CLIENTS {
             let what = format!("{ROWS} rows, {clients} clients");
             record.measured("pushes", &what, "one synced write of the disk", round, synced_writes(clients)?)?;
-            for (side, gateway) in [("disk", &disk), ("s3 emulator", &bucket)] {
+            let mut written = written_objects(&bucket, clients).await?;
+            record.measured("pushes", &what, "one object of the emulator", round, summary(&mut written, LONG))?;
+            for (side, gateway) in [("disk", &disk), ("s3 emulator", &remote)] {
                 let name = format!("bench.r{round}_c{clients}");
                 let mut times = burst(gateway, &name, clients).await?;
-                record.measured("pushes", &what, side, round, summary(&mut times))?;
+                record.measured("pushes", &what, side, round, summary(&mut times, LONG))?;
             }
         }
     }
@@ -102,13 +105,37 @@ impl Pusher {
     }
 }
 
-fn summary(times: &mut [Duration]) -> serde_json::Value {
+/// What the emulator takes: new objects of a few kilobytes, by as many clients.
+async fn written_objects(bucket: &Bucket, clients: usize) -> Result<Vec<Duration>> {
+    let until = Instant::now() + LONG;
+    let mut running = tokio::task::JoinSet::new();
+    for client in 0..clients {
+        let bucket = bucket.clone();
+        running.spawn(async move {
+            let mut times = Vec::new();
+            while Instant::now() < until {
+                let started = Instant::now();
+                bucket.put(&format!("plain/{client}-{}", times.len()), vec![7; 2_048].into()).await?;
+                times.push(started.elapsed());
+            }
+            Ok::<_, Failed>(times)
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(done) = running.join_next().await {
+        all.extend(done??);
+    }
+    Ok(all)
+}
+
+/// How many there were in `span`, and how long they took.
+fn summary(times: &mut [Duration], span: Duration) -> serde_json::Value {
     times.sort_unstable();
     let at = |share: f64| {
         let last = times.len().saturating_sub(1);
         times.get((last as f64 * share) as usize).map_or(0.0, |time| time.as_secs_f64() * 1e3)
     };
-    let per_second = times.len() as f64 / LONG.as_secs_f64();
+    let per_second = times.len() as f64 / span.as_secs_f64();
     json!({ "pushes": times.len(), "per_second": per_second, "p50_ms": at(0.5), "p99_ms": at(0.99) })
 }
 
@@ -136,9 +163,7 @@ fn synced_writes(threads: usize) -> Result<serde_json::Value> {
         running.into_iter().flat_map(|one| one.join().map(Result::unwrap_or_default)).flatten().collect::<Vec<_>>()
     });
     std::fs::remove_dir_all(&folder)?;
-    let mut numbers = summary(&mut times);
-    numbers["per_second"] = json!(times.len() as f64 / (LONG / 5).as_secs_f64());
-    Ok(numbers)
+    Ok(summary(&mut times, LONG / 5))
 }
 
 /// One client on a table at version 10, 1,000 and 10,000, in turns with one on a new table.
@@ -162,7 +187,8 @@ async fn ages(record: &Recorder, gateway: &Gateway) -> Result {
             version += 1;
         }
         for (side, mut times) in [("old table", old_times), ("new table", new_times)] {
-            record.measured("ages", &format!("after {age} pushes"), side, 1, summary(&mut times))?;
+            let span = times.iter().sum();
+            record.measured("ages", &format!("after {age} pushes"), side, 1, summary(&mut times, span))?;
         }
     }
     Ok(())

@@ -17,12 +17,12 @@ impl Recorder {
         record.line(&json!({
             "run": {
                 "commit": environment("LAKEGATE_BENCH_COMMIT", "the commit that is measured")?,
-                "command": std::env::args().collect::<Vec<_>>().join(" "),
+                "suites": std::env::args().skip(1).collect::<Vec<_>>(),
                 "processor": model.trim_start_matches([' ', '\t', ':']),
                 "processors": std::thread::available_parallelism()?.get(),
                 "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
                 "datafusion": datafusion::DATAFUSION_VERSION,
-                "peers": environment("LAKEGATE_BENCH_PEERS", "the versions of the peers")?,
+                "peers": environment("LAKEGATE_BENCH_PEERS", "the versions of the peers")?.trim(),
             }
         }))?;
         Ok(record)

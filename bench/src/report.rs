@@ -9,12 +9,13 @@ use serde_json::Value;
 /// Numbers of one side by round.
 type Rounds = BTreeMap<u64, f64>;
 
-/// The number of a suite that its table compares, and whether each is better when smaller.
+/// The numbers of a suite that its tables compare.
 const FIGURES: &[(&str, &str)] = &[
     ("tpch", "ms"),
     ("scan", "ms"),
     ("scan", "bytes"),
     ("answers", "mb_per_core_second"),
+    ("answers", "rows_per_core_second"),
     ("pushes", "per_second"),
     ("pushes", "p50_ms"),
     ("pushes", "p99_ms"),
@@ -81,6 +82,7 @@ impl Table {
             write!(out, "| {what} |")?;
             for side in &self.sides {
                 match sides.get(side).and_then(|rounds| median(rounds.values().copied().collect())) {
+                    Some(number) if number >= 10_000.0 => write!(out, " {number:.0} |")?,
                     Some(number) => write!(out, " {number:.1} |")?,
                     None => write!(out, " – |")?,
                 }

@@ -39,8 +39,8 @@ pub(crate) async fn over_rest(client: &Client, sql: &str) -> Result<Took> {
     Ok(Took { time: started.elapsed(), rows })
 }
 
-/// A session of plain DataFusion over the tables of a lake, under `schema`.
-pub(crate) async fn in_process(root: &Path, schema: &str, tables: &[(String, String)]) -> Result<SessionContext> {
+/// A lake in a folder, for a session in this process.
+pub(crate) async fn open(root: &Path) -> Result<Arc<Lake>> {
     let root = Url::from_directory_path(root).map_err(|()| "the lake's root is not an absolute path")?;
     let options = LakeOptions {
         root,
@@ -48,7 +48,11 @@ pub(crate) async fn in_process(root: &Path, schema: &str, tables: &[(String, Str
         stores: StoreOptions::default(),
         which: Which::Any,
     };
-    let lake = Lake::open(&options).await?;
+    Ok(Lake::open(&options).await?)
+}
+
+/// A session of plain DataFusion over the tables of a lake, under `schema`.
+pub(crate) async fn in_process(lake: &Lake, schema: &str, tables: &[(String, String)]) -> Result<SessionContext> {
     let environment = RuntimeEnvBuilder::new().with_object_store_registry(lake.object_store_registry()).build_arc()?;
     let session = SessionContext::new_with_config_rt(SessionConfig::new(), environment);
     let provider = MemorySchemaProvider::new();

@@ -10,9 +10,11 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::record::Recorder;
-use crate::sides::{Peer, in_process, over_rest, run_in_process};
+use crate::sides::{Peer, in_process, open, over_rest, run_in_process};
 
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 6;
+/// Rounds of the slowest side, some seconds a query.
+const SLOW_ROUNDS: u32 = 2;
 const TABLES: [&str; 8] = ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
 
 /// A gateway with the tables loaded, and where their files are.
@@ -84,17 +86,30 @@ pub(crate) fn queries() -> Result<Vec<(String, String)>> {
 pub(crate) async fn run(record: &Recorder) -> Result {
     let loaded = Loaded::new().await?;
     let client = loaded.gateway.client();
-    let session = in_process(&loaded.root(), "tpch", &loaded.tables).await?;
+    let lake = open(&loaded.root()).await?;
+    let session = in_process(&lake, "tpch", &loaded.tables).await?;
     let folders: Vec<String> =
         loaded.tables.iter().map(|(name, id)| format!("{name}={}", loaded.root().join(id).display())).collect();
     let arguments: Vec<&str> = folders.iter().map(String::as_str).collect();
     let mut duckdb = Peer::start("duckdb_sql.py", &arguments).await?;
-    let mut roapi = Peer::start("roapi_sql.py", &arguments).await?;
+    let mut roapi = Peer::start("roapi_sql.py", &[&["memory"], arguments.as_slice()].concat()).await?;
+    let mut roapi_files = Peer::start("roapi_sql.py", &[&["files"], arguments.as_slice()].concat()).await?;
     for (name, sql) in queries()? {
         for round in 0..=ROUNDS {
-            let rest = over_rest(client, &sql).await?;
-            let here = run_in_process(&session, &sql).await?;
-            let others = [("duckdb", duckdb.run(&sql).await?), ("roapi", roapi.run(&sql).await?)];
+            // Each goes first in every other round.
+            let (rest, here);
+            if round % 2 == 0 {
+                rest = over_rest(client, &sql).await?;
+                here = run_in_process(&session, &sql).await?;
+            } else {
+                here = run_in_process(&session, &sql).await?;
+                rest = over_rest(client, &sql).await?;
+            }
+            let mut others =
+                vec![("duckdb", duckdb.run(&sql).await?), ("roapi, tables in memory", roapi.run(&sql).await?)];
+            if round <= SLOW_ROUNDS {
+                others.push(("roapi", roapi_files.run(&sql).await?));
+            }
             if rest.rows != here.rows {
                 return Err(format!("{name}: {} rows over REST, {} in process", rest.rows, here.rows).into());
             }

@@ -9,18 +9,18 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use lakegate_catalog::{Caller, Catalog};
 use lakegate_lake::Lake;
+use lakegate_statement::{AsOf, Explain, Params, Statement};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::{QueryError, Result};
+use crate::functions;
 use crate::memory::QueryPool;
-use crate::moment::AsOf;
 use crate::open::{Opener, Reading};
 use crate::plan::{Planned, Planning, plan};
 use crate::planner::Planner;
 use crate::record::{QueryInfo, QueryState, Record, Viewer};
 use crate::running::{Queries, Running, Stop};
 use crate::spill::{self, Spill};
-use crate::statement::{Explain, Params, Statement};
 use crate::stream::{QueryStream, StopOnDrop};
 use crate::translate::translate;
 use crate::watch;
@@ -35,9 +35,8 @@ pub struct EngineOptions {
     pub memory: usize,
     /// Bytes that one query may reserve.
     pub memory_per_query: usize,
-    /// Bytes that the whole process may have in memory before the largest query is stopped; `None`
-    /// takes nine tenths of the cgroup's limit or the machine's memory.
-    pub process_memory: Option<usize>,
+    /// Bytes that the whole process may have in memory before the largest query is stopped.
+    pub process_memory: usize,
     /// Where queries spill. Made when it is not there; what an earlier process left is removed.
     pub spill_dir: PathBuf,
     /// Bytes that one query may have on disk at a time.
@@ -94,7 +93,7 @@ impl PreparedQuery {
     /// for `information_schema` or a plan. Whether the statement itself answers the same each time is known later:
     /// [`QueryStream::repeatable`].
     pub fn fingerprint(&self) -> Option<String> {
-        let rows = self.statement.explain == Explain::No;
+        let rows = self.statement.explain() == Explain::No;
         (rows && !self.reading.unversioned).then(|| self.reading.fingerprint())
     }
 
@@ -144,7 +143,7 @@ impl Engine {
         let shared = shared.map_err(|e| QueryError::internal("the shared environment cannot be made", e))?;
         let threads = options.threads.max(1);
         let queries = Arc::new(Queries::new(options.max_concurrent.max(1)));
-        watch::start(&queries, options.process_memory.unwrap_or_else(watch::automatic_limit))?;
+        watch::start(&queries, options.process_memory)?;
         Ok(Self {
             catalog,
             lake,
@@ -245,9 +244,9 @@ impl Engine {
 
     async fn read(&self, caller: &Caller, request: QueryRequest) -> Result<(Statement, Reading)> {
         let QueryRequest { sql, params, as_of, .. } = request;
-        let statement = self.planner.run(move || Statement::parse(&sql, &params)).await?;
+        let statement = self.planner.run(move || Ok(Statement::parse(&sql, &params, functions::known())?)).await?;
         let opener = Opener { catalog: self.catalog.as_ref(), lake: &self.lake, caller, as_of: &as_of };
-        let reading = opener.open(&statement.relations).await?;
+        let reading = opener.open(statement.relations()).await?;
         Ok((statement, reading))
     }
 

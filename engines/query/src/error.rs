@@ -4,64 +4,17 @@ use std::time::Duration;
 
 use lakegate_catalog::{CatalogError, ErrorKind};
 use lakegate_lake::LakeError;
+use lakegate_statement::{Position, StatementError};
 
 /// The result of a query call.
 pub type Result<T, E = QueryError> = std::result::Result<T, E>;
 
-/// A place in the statement's text; both count from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// The line.
-    pub line: u64,
-    /// The column, in characters.
-    pub column: u64,
-}
-
 /// Why a query did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The text is not SQL.
-    #[error("the statement is not valid SQL: {message}")]
-    Syntax {
-        /// What the parser found and what it expected.
-        message: String,
-        /// Where.
-        position: Option<Position>,
-    },
-    /// Nothing to run, or more than one statement.
-    #[error("send exactly one statement; this text has {0}")]
-    StatementCount(usize),
-    /// A statement that is understood and not run here.
-    #[error("{statement} is not allowed: {}", instead(statement))]
-    StatementNotAllowed {
-        /// Its first words.
-        statement: String,
-    },
-    /// A construct of SELECT that this engine does not implement.
-    #[error("{0} is not supported")]
-    NotSupported(String),
-    /// The statement is past a bound that keeps planning short.
-    #[error(
-        "the statement is too complex: {what} (at most {limit}); split it, or join against a dataset or a VALUES list"
-    )]
-    TooComplex {
-        /// What there is too much of.
-        what: &'static str,
-        /// The bound.
-        limit: usize,
-    },
-    /// A relation's name is not `namespace.dataset`.
-    #[error("`{name}` does not name a dataset: write namespace.dataset, such as demo.flights")]
-    DatasetName {
-        /// The name as written.
-        name: String,
-    },
-    /// No such dataset, or none that the caller may see.
-    #[error("dataset `{name}` does not exist, or you may not see it")]
-    DatasetNotFound {
-        /// The name as written.
-        name: String,
-    },
+    /// The statement, its parameters or its names are not accepted.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
     /// A column that no relation in scope has.
     #[error("column `{column}` does not exist{hint}")]
     UnknownColumn {
@@ -70,15 +23,9 @@ pub enum QueryError {
         /// What to write instead, starting with `; `, or nothing.
         hint: String,
     },
-    /// A function that is not there.
-    #[error("{0}")]
-    UnknownFunction(String),
     /// The statement parses and makes no sense: types, grouping, arguments.
     #[error("the statement cannot be planned: {0}")]
     InvalidStatement(String),
-    /// A version or time that is not well formed, or stands where it would be lost.
-    #[error("which version to read is not clear: {0}")]
-    AsOf(String),
     /// The dataset is there, and this version of it is not.
     #[error("dataset `{name}`: {error}")]
     Version {
@@ -87,9 +34,6 @@ pub enum QueryError {
         /// Which version, and why it cannot be read.
         error: LakeError,
     },
-    /// The parameters do not fit the statement.
-    #[error("the parameters do not fit: {0}")]
-    Parameters(String),
     /// An expression failed on a value: division by zero, overflow, a bad argument.
     #[error("evaluation failed: {0}")]
     Evaluation(String),
@@ -156,22 +100,11 @@ pub enum QueryError {
     Internal,
 }
 
-fn instead(statement: &str) -> &'static str {
-    match statement.split_whitespace().next() {
-        Some("SHOW" | "DESCRIBE" | "DESC") => {
-            "use SHOW TABLES, SHOW COLUMNS FROM ns.t, DESCRIBE ns.t, or SELECT from information_schema.schemata, .tables \
-             and .columns"
-        }
-        _ => "queries can only read; use SELECT, WITH, VALUES or EXPLAIN",
-    }
-}
-
 impl QueryError {
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::StatementNotAllowed { .. } | Self::NotSupported(_) => ErrorKind::Unsupported,
-            Self::DatasetNotFound { .. } => ErrorKind::NotFound,
+            Self::Statement(error) => error.kind(),
             Self::ValueTooLarge { .. } | Self::MemoryExhausted | Self::SpillExhausted => ErrorKind::Exhausted,
             Self::Deadline(_) => ErrorKind::Deadline,
             Self::TooManyQueries { .. } => ErrorKind::Overloaded,
@@ -188,19 +121,10 @@ impl QueryError {
     /// The stable code of the problem document.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Syntax { .. } => "syntax_error",
-            Self::StatementCount(_) => "one_statement",
-            Self::StatementNotAllowed { .. } => "statement_not_allowed",
-            Self::NotSupported(_) => "not_supported",
-            Self::TooComplex { .. } => "statement_too_complex",
-            Self::DatasetName { .. } => "invalid_dataset_name",
-            Self::DatasetNotFound { .. } => "dataset_not_found",
+            Self::Statement(error) => error.code(),
             Self::UnknownColumn { .. } => "unknown_column",
-            Self::UnknownFunction(_) => "unknown_function",
             Self::InvalidStatement(_) => "invalid_statement",
-            Self::AsOf(_) => "invalid_as_of",
             Self::TimeoutTooLong { .. } => "timeout_too_long",
-            Self::Parameters(_) => "invalid_parameters",
             Self::Evaluation(_) => "evaluation_failed",
             Self::Cast(_) => "cast_failed",
             Self::ValueTooLarge { .. } => "value_too_large",
@@ -221,7 +145,7 @@ impl QueryError {
     /// Where in the statement, when that is known.
     pub fn position(&self) -> Option<Position> {
         match self {
-            Self::Syntax { position, .. } => *position,
+            Self::Statement(error) => error.position(),
             _ => None,
         }
     }

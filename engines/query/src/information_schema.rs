@@ -7,50 +7,24 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use lakegate_catalog::{Caller, Catalog, Column, ColumnType, Dataset, DatasetKind, Page};
+use lakegate_statement::{StatementError, View};
 
 use crate::error::{QueryError, Result};
 
 /// Datasets that one statement may list; more would not fit a budget.
 const MAX_DATASETS: usize = 20_000;
 
-/// The views there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum View {
-    /// Namespaces.
-    Schemata,
-    /// Datasets.
-    Tables,
-    /// Their columns.
-    Columns,
-}
-
-impl View {
-    /// The view with this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Schemata, Self::Tables, Self::Columns].into_iter().find(|view| view.name() == name)
-    }
-
-    /// Its name.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Schemata => "schemata",
-            Self::Tables => "tables",
-            Self::Columns => "columns",
-        }
-    }
-
-    /// The view over these datasets.
-    pub(crate) fn table(self, datasets: &[Dataset]) -> Result<Arc<dyn TableProvider>> {
-        let batch = match self {
-            Self::Schemata => schemata(datasets),
-            Self::Tables => tables(datasets),
-            Self::Columns => columns(datasets),
-        };
-        let table = batch
-            .map_err(datafusion::error::DataFusionError::from)
-            .and_then(|batch| MemTable::try_new(batch.schema(), vec![vec![batch]]));
-        Ok(Arc::new(table.map_err(|e| QueryError::internal("information_schema", e))?))
-    }
+/// A view over these datasets.
+pub(crate) fn table(view: View, datasets: &[Dataset]) -> Result<Arc<dyn TableProvider>> {
+    let batch = match view {
+        View::Schemata => schemata(datasets),
+        View::Tables => tables(datasets),
+        View::Columns => columns(datasets),
+    };
+    let table = batch
+        .map_err(datafusion::error::DataFusionError::from)
+        .and_then(|batch| MemTable::try_new(batch.schema(), vec![vec![batch]]));
+    Ok(Arc::new(table.map_err(|e| QueryError::internal("information_schema", e))?))
 }
 
 /// All datasets that the caller may see, by name.
@@ -61,7 +35,8 @@ pub(crate) async fn visible(catalog: &dyn Catalog, caller: &Caller) -> Result<Ve
         let listing = catalog.list_datasets(caller, None, &page).await?;
         all.extend(listing.items);
         if all.len() > MAX_DATASETS {
-            return Err(QueryError::NotSupported(format!("information_schema over more than {MAX_DATASETS} datasets")));
+            let what = format!("information_schema over more than {MAX_DATASETS} datasets");
+            return Err(StatementError::NotSupported(what).into());
         }
         match listing.next {
             Some(next) => page.cursor = Some(next),

@@ -1,14 +1,13 @@
 //! SQL for a caller: a sandbox around DataFusion.
 //!
-//! A statement is bounded and checked node by node, resolved against the datasets that its caller
+//! A statement that `lakegate-statement` has bounded and checked node by node is resolved against the datasets that its caller
 //! may see, planned on a thread of its own and run on a runtime of its own, within a memory budget,
 //! a spill quota and a deadline. No file, URL, setting or environment is reachable.
 //!
 //! It is not a database: it never writes, keeps no session, and knows neither HTTP nor Flight. The
 //! main type is [`Engine`]; [`Engine::query`] answers a [`QueryStream`].
 //!
-//! In reading order: `engine` admits and wires; `statement` parses and checks; `moment`, `open` and
-//! `versions` find the datasets and which version of each; `session` and `plan`
+//! In reading order: `engine` admits and wires; `open` and `versions` find the datasets and which version of each; `session` and `plan`
 //! make the plan; `functions` and `alive` put bounds into it; `stream` runs it; `running`, `record`, `watch`,
 //! `memory`, `spill`, `pace` and `planner` hold the limits and what is told of a query; `translate` turns errors into words.
 
@@ -19,7 +18,6 @@ mod explain;
 mod functions;
 mod information_schema;
 mod memory;
-mod moment;
 mod open;
 mod pace;
 mod plan;
@@ -28,16 +26,15 @@ mod record;
 mod running;
 mod session;
 mod spill;
-mod statement;
 mod stream;
 mod translate;
 mod versions;
 mod watch;
 
 pub use engine::{Engine, EngineOptions, PreparedQuery, QueryRequest, Usage};
-pub use error::{Position, QueryError, Result};
-pub use moment::{AsOf, Moment};
+pub use error::{QueryError, Result};
+pub use lakegate_statement::{AsOf, Moment, Params, Position, StatementError};
 pub use pace::Pace;
 pub use record::{QueryInfo, QueryState, Viewer};
-pub use statement::Params;
 pub use stream::QueryStream;
+pub use watch::available_memory;

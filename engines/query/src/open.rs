@@ -6,12 +6,11 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use lakegate_catalog::{Access, Caller, Catalog, Dataset, DatasetId, DatasetName, ErrorKind};
 use lakegate_lake::{Lake, LakeError, Table};
+use lakegate_statement::{AsOf, Moment, Part, Relation, StatementError};
 
 use crate::error::{QueryError, Result};
 use crate::information_schema;
-use crate::moment::{AsOf, Moment};
 use crate::session::Opened;
-use crate::statement::{Part, Relation};
 use crate::versions;
 
 /// What a statement reads.
@@ -85,7 +84,7 @@ impl Opener<'_> {
                     if visible.is_none() {
                         visible = Some(information_schema::visible(self.catalog, self.caller).await?);
                     }
-                    let provider = view.table(visible.as_deref().unwrap_or_default())?;
+                    let provider = information_schema::table(*view, visible.as_deref().unwrap_or_default())?;
                     let (schema, table) = ("information_schema".to_owned(), view.name().to_owned());
                     reading.relations.push(Opened { schema, table, provider });
                 }
@@ -102,12 +101,14 @@ impl Opener<'_> {
         };
         match self.as_of.names().find(|name| !reads(name)) {
             None => Ok(()),
-            Some(name) => Err(QueryError::AsOf(format!("as_of names `{name}`, which the statement does not read"))),
+            Some(name) => {
+                Err(StatementError::AsOf(format!("as_of names `{name}`, which the statement does not read")).into())
+            }
         }
     }
 
     async fn table(&self, name: &DatasetName) -> Result<(DatasetId, Arc<Table>)> {
-        let not_found = || QueryError::DatasetNotFound { name: name.to_string() };
+        let not_found = || StatementError::DatasetNotFound { name: name.to_string() };
         let access = Access::find(self.catalog, self.caller, name).await?.ok_or_else(not_found)?;
         let id = access.dataset.id;
         let table = self.lake.table(id).await.map_err(|error| failed(name, error))?;
@@ -150,7 +151,7 @@ async fn version(table: &Table, moment: Moment) -> lakegate_lake::Result<u64> {
 fn failed(name: &DatasetName, error: LakeError) -> QueryError {
     match error {
         // Deleted since the catalog was asked.
-        LakeError::NoTable => QueryError::DatasetNotFound { name: name.to_string() },
+        LakeError::NoTable => StatementError::DatasetNotFound { name: name.to_string() }.into(),
         error if error.kind() == ErrorKind::NotFound => QueryError::Version { name: name.to_string(), error },
         error => {
             tracing::error!(%error, "a dataset cannot be opened");

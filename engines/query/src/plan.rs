@@ -10,6 +10,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
+use lakegate_statement::{Explain, Statement};
 use sqlparser::ast::Statement as Ast;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,6 @@ use crate::alive::stoppable;
 use crate::explain;
 use crate::functions;
 use crate::session::{BATCH_ROWS, Opened, session};
-use crate::statement::{Explain, Statement};
 
 /// What a planner needs besides the statement.
 pub(crate) struct Planning {
@@ -60,26 +60,28 @@ fn plan_within(statement: Statement, planning: Planning) -> DataFusionResult<Pla
         let columns = opened.provider.schema().fields().len() as u64;
         (format!("{}.{}", opened.schema, opened.table), columns)
     });
-    statement.check_width(&widths.collect()).map_err(|e| DataFusionError::External(Box::new(e)))?;
+    let width = statement.check_width(&widths.collect(), functions::known());
+    width.map_err(|e| DataFusionError::External(Box::new(e)))?;
+    let explain = statement.explain();
     let state = session(relations, runtime, threads, BATCH_ROWS)?;
     handle.block_on(async {
-        let ast = DataFusionStatement::Statement(Box::new(Ast::Query(statement.query)));
+        let ast = DataFusionStatement::Statement(Box::new(Ast::Query(statement.into_query())));
         let logical = state.statement_to_plan(ast).await?;
         let repeatable = functions::repeatable(&logical)?;
         let logical = functions::bounded(readable(logical)?)?;
-        let logical = match fetch.filter(|_| statement.explain == Explain::No) {
+        let logical = match fetch.filter(|_| explain == Explain::No) {
             Some(fetch) => LogicalPlanBuilder::from(logical).limit(0, Some(fetch))?.build()?,
             None => logical,
         };
         let optimized = state.optimize(&logical)?;
         let state = with_batch_rows(state, &optimized)?;
         let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
-        let (plan, schema) = match statement.explain {
+        let (plan, schema) = match explain {
             Explain::No => (stoppable(physical, &token)?, None),
             Explain::Plan => (explain::plan(&optimized, physical.as_ref())?, None),
             Explain::Analyze => (stoppable(physical, &token)?, Some(explain::schema())),
         };
-        let analyze = (statement.explain == Explain::Analyze).then(|| optimized.display_indent().to_string());
+        let analyze = (explain == Explain::Analyze).then(|| optimized.display_indent().to_string());
         let schema = schema.unwrap_or_else(|| client_schema(&plan.schema()));
         Ok(Planned { plan, context: state.task_ctx(), schema, analyze, repeatable })
     })

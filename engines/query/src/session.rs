@@ -61,6 +61,8 @@ fn config(threads: usize, batch_rows: usize) -> SessionConfig {
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, NOWHERE);
     let options = config.options_mut();
+    // What is stored with a zone is stored in UTC.
+    options.execution.time_zone = Some("UTC".to_owned());
     // Clients of several protocols cannot read view types.
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.parquet.schema_force_view_types = false;

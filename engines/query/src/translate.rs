@@ -7,6 +7,7 @@ use datafusion::common::{Column, DataFusionError, SchemaError};
 use datafusion::object_store;
 use datafusion::parquet::errors::ParquetError;
 use lakegate_lake::LakeError;
+use lakegate_statement::StatementError;
 
 use crate::error::QueryError;
 use crate::functions::ValueTooLarge;
@@ -35,7 +36,7 @@ pub(crate) fn translate(error: &DataFusionError, budgets: Budgets) -> QueryError
         DataFusionError::ArrowError(inner, _) => arrow(inner, budgets),
         DataFusionError::SchemaError(inner, _) => schema(inner),
         DataFusionError::SQL(inner, _) => QueryError::InvalidStatement(inner.to_string()),
-        DataFusionError::NotImplemented(text) => QueryError::NotSupported(clean(text)),
+        DataFusionError::NotImplemented(text) => StatementError::NotSupported(clean(text)).into(),
         DataFusionError::Plan(text) | DataFusionError::Configuration(text) => QueryError::InvalidStatement(clean(text)),
         DataFusionError::Execution(text) => QueryError::Evaluation(clean(text)),
         DataFusionError::ResourcesExhausted(_) => QueryError::MemoryExhausted,
@@ -66,7 +67,7 @@ fn arrow(error: &ArrowError, budgets: Budgets) -> QueryError {
         | ArrowError::InvalidArgumentError(text)
         | ArrowError::JsonError(text)
         | ArrowError::SchemaError(text) => QueryError::Evaluation(clean(text)),
-        ArrowError::NotYetImplemented(text) => QueryError::NotSupported(clean(text)),
+        ArrowError::NotYetImplemented(text) => StatementError::NotSupported(clean(text)).into(),
         ArrowError::MemoryError(_)
         | ArrowError::OffsetOverflowError(_)
         | ArrowError::DictionaryKeyOverflowError
@@ -87,8 +88,8 @@ fn external(error: &(dyn StdError + Send + Sync + 'static), budgets: Budgets) ->
     if let Some(ValueTooLarge { function, bytes, limit, scope }) = error.downcast_ref() {
         return QueryError::ValueTooLarge { function: function.clone(), bytes: *bytes, limit: *limit, scope };
     }
-    if let Some(QueryError::TooComplex { what, limit }) = error.downcast_ref() {
-        return QueryError::TooComplex { what, limit: *limit };
+    if let Some(error) = error.downcast_ref::<StatementError>() {
+        return error.clone().into();
     }
     if let Some(crate::alive::Stopped) = error.downcast_ref() {
         return QueryError::Cancelled;

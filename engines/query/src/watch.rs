@@ -51,8 +51,9 @@ impl Watchdog {
     }
 }
 
-/// The memory that the process may take: the cgroup's limit or the machine's memory, less a tenth.
-pub(crate) fn automatic_limit() -> usize {
+/// The bytes of memory that the process may take at most: the cgroup's limit or the machine's memory, less a tenth.
+#[must_use]
+pub fn available_memory() -> usize {
     let cgroup = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
         .iter()
         .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok());
@@ -115,6 +116,6 @@ mod tests {
     #[test]
     fn the_machine_says_how_much_memory_it_has() {
         assert_eq!(total_memory("MemTotal:       16 kB\nMemFree: 1 kB\n"), Some(16 * 1024));
-        assert!(automatic_limit() > 0);
+        assert!(available_memory() > 0);
     }
 }

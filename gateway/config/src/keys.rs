@@ -86,7 +86,11 @@ pub(crate) const KEYS: &[Key] = &[
     key!(storage.azure.endpoint, Endpoint, "Where az:// is when it is not Azure's public cloud."),
     key!(query.memory, Size, "Memory of all queries together."),
     key!(query.memory_per_query, Size, "Memory of one query; never more than query.memory."),
-    key!(query.process_memory, SizeOrZero, "The process's memory at which the largest query is cancelled; 0 chooses."),
+    key!(
+        query.process_memory,
+        SizeOrZero,
+        "The process's memory at which the largest query is cancelled; 0 is twice query.memory, and what else it may use."
+    ),
     key!(query.spill_per_query, SizeOrZero, "Disk that one query may spill to."),
     key!(query.threads, CountOrZero, "Threads that run queries; 0 is one per core."),
     key!(query.timeout, Span, "Deadline of a query that names none; never more than query.max_timeout."),

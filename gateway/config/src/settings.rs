@@ -103,7 +103,8 @@ pub struct Query {
     pub memory: ByteSize,
     /// Memory pool of one query; never more than `memory`.
     pub memory_per_query: ByteSize,
-    /// Resident memory of the process at which the largest query is cancelled; 0 chooses it.
+    /// Resident memory of the process at which the largest query is cancelled; 0 takes
+    /// twice `memory`, `ingest.memory` and 512 MiB, at most nine tenths of the memory there is.
     pub process_memory: ByteSize,
     /// Disk that one query may spill to.
     pub spill_per_query: ByteSize,

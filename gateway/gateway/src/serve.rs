@@ -219,7 +219,7 @@ fn engine_options(settings: &Settings, folder: &DataFolder) -> EngineOptions {
     EngineOptions {
         memory: bytes(query.memory),
         memory_per_query: bytes(query.memory_per_query),
-        process_memory: (query.process_memory != ByteSize::ZERO).then(|| bytes(query.process_memory)),
+        process_memory: process_memory(settings),
         spill_dir: folder.join("spill"),
         spill_per_query: query.spill_per_query.bytes(),
         threads: if query.threads == 0 { cores } else { query.threads },
@@ -227,6 +227,19 @@ fn engine_options(settings: &Settings, folder: &DataFolder) -> EngineOptions {
         max_timeout: query.max_timeout,
         max_concurrent: query.max_concurrent,
     }
+}
+
+/// The process's memory at which a query is stopped. The pools are no hard limit: an operator may take more than it
+/// reserves while it grows or answers, up to twice. Past that something has gone wrong, long before the
+/// machine is full.
+fn process_memory(settings: &Settings) -> usize {
+    const REST_OF_THE_PROCESS: usize = 512 << 20;
+    let query = &settings.query;
+    if query.process_memory != ByteSize::ZERO {
+        return bytes(query.process_memory);
+    }
+    let pools = bytes(query.memory).saturating_mul(2).saturating_add(bytes(settings.ingest.memory));
+    pools.saturating_add(REST_OF_THE_PROCESS).min(lakegate_query::available_memory())
 }
 
 /// Rewriting files computes; it has one thread, apart from requests and queries.

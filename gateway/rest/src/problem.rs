@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use lakegate_catalog::{CatalogError, ErrorKind};
 use lakegate_formats::FormatError;
 use lakegate_lake::LakeError;
-use lakegate_query::QueryError;
+use lakegate_query::{QueryError, StatementError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -213,6 +213,12 @@ impl From<FormatError> for Problem {
     fn from(error: FormatError) -> Self {
         let problem = Self::new(error.kind(), error.code(), error.to_string());
         if error.kind() == ErrorKind::Internal { problem.hide(HIDDEN) } else { problem }
+    }
+}
+
+impl From<StatementError> for Problem {
+    fn from(error: StatementError) -> Self {
+        QueryError::from(error).into()
     }
 }
 

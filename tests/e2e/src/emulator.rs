@@ -143,6 +143,14 @@ impl Bucket {
         self.send(Method::GET, &format!("/{key}"), "").await
     }
 
+    /// Writes an object.
+    pub async fn put(&self, key: &str, bytes: Bytes) -> Result {
+        let url = format!("{}/{}/{key}", self.endpoint, self.name);
+        let request = self.http.put(url).header("authorization", ANYONE).body(bytes);
+        request.send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// The uploads that are neither completed nor aborted.
     pub async fn uploads(&self) -> Result<Vec<String>> {
         let page = self.send(Method::GET, "", "?uploads=").await?;

@@ -8,16 +8,17 @@ mod aggregate;
 mod bound;
 mod budget;
 mod concat;
+mod now;
 mod rule;
 mod scalar;
 mod size;
 mod sum;
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::ScalarUDF;
+use lakegate_statement::Functions;
 
 pub(crate) use bound::{bounded, makes, repeatable};
 pub(crate) use budget::{CallLimits, planning};
@@ -75,30 +76,26 @@ const LEFT_OUT: &[&str] = &[
 
 /// The scalar functions, JSON's excepted.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    let all = SessionStateDefaults::default_scalar_functions();
-    all.into_iter().filter(|function| !LEFT_OUT.contains(&function.name())).collect()
+    let all = SessionStateDefaults::default_scalar_functions().into_iter();
+    let now = Arc::new(ScalarUDF::new_from_impl(now::Now::new()));
+    all.filter(|function| function.name() != "now" && !LEFT_OUT.contains(&function.name())).chain([now]).collect()
 }
 
 /// Every name that can be called, aliases too.
-static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-    let mut names = BTreeSet::new();
-    for function in scalar_functions() {
-        names.insert(function.name().to_owned());
-        names.extend(function.aliases().iter().cloned());
-    }
-    for function in SessionStateDefaults::default_aggregate_functions() {
-        names.insert(function.name().to_owned());
-        names.extend(function.aliases().iter().cloned());
-    }
-    for function in SessionStateDefaults::default_window_functions() {
-        names.insert(function.name().to_owned());
-        names.extend(function.aliases().iter().cloned());
-    }
-    let json = ["", "_bool", "_float", "_int", "_json", "_array", "_str"].map(|kind| format!("json_get{kind}"));
-    names.extend(json);
-    names.extend(JSON.iter().chain(SYNTAX).map(|&name| name.to_owned()));
-    names
-});
+pub(crate) fn known() -> &'static Functions {
+    static KNOWN: LazyLock<Functions> = LazyLock::new(|| {
+        let named = |name: &str, aliases: &[String]| [&[name.to_owned()], aliases].concat();
+        let mut names: Vec<String> = Vec::new();
+        names.extend(scalar_functions().iter().flat_map(|function| named(function.name(), function.aliases())));
+        let windows = SessionStateDefaults::default_window_functions();
+        names.extend(windows.iter().flat_map(|function| named(function.name(), function.aliases())));
+        names.extend(["", "_bool", "_float", "_int", "_json", "_array", "_str"].map(|kind| format!("json_get{kind}")));
+        names.extend(JSON.iter().chain(SYNTAX).map(|&name| name.to_owned()));
+        let aggregates = SessionStateDefaults::default_aggregate_functions();
+        Functions::new(names, aggregates.iter().flat_map(|function| named(function.name(), function.aliases())))
+    });
+    &KNOWN
+}
 
 const JSON: &[&str] = &[
     "json_as_text",
@@ -112,16 +109,6 @@ const JSON: &[&str] = &[
 
 /// What the planner resolves by itself.
 const SYNTAX: &[&str] = &["unnest", "make_map", "map", "struct", "row", "grouping"];
-
-/// The name closest to `name` when there is no function `name`; `Ok` when there is one.
-pub(crate) fn find(name: &str) -> Result<(), Option<&'static str>> {
-    if NAMES.contains(name) {
-        return Ok(());
-    }
-    let distance = |other: &str| datafusion::common::utils::datafusion_strsim::levenshtein(name, other);
-    let closest = NAMES.iter().map(|other| (distance(other), other.as_str())).min();
-    Err(closest.filter(|(distance, _)| *distance <= 3).map(|(_, other)| other))
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,16 @@
-//! `sum` of decimals that says when it has more than 38 digits; DataFusion's goes round and starts below.
+//! `sum` of decimals and of integers that says when it has more than 38 digits or 64 bits; DataFusion's goes round and
+//! starts below.
 
 use std::hash::Hash;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray};
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, FieldRef};
+use arrow::compute::cast;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef, Int64Type, UInt64Type};
 use arrow::error::ArrowError;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, EmitTo, GroupsAccumulator, ReversedUDAF,
     SetMonotonicity, Signature,
@@ -24,16 +26,51 @@ pub(super) fn checked(function: &Arc<AggregateUDF>) -> Option<Arc<AggregateUDF>>
     sums.then(|| Arc::new(AggregateUDF::new_from_impl(CheckedSum { inner: Arc::clone(function) })))
 }
 
-/// As the function it wraps, but for decimals.
+/// As the function it wraps, but for decimals and integers.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CheckedSum {
     inner: Arc<AggregateUDF>,
 }
 
-/// The decimal type that a plain sum answers; a sum of distinct values is the inner function's.
-fn decimal(args: &AccumulatorArgs<'_>) -> Option<DataType> {
-    let ty = args.return_field.data_type();
-    (matches!(ty, DataType::Decimal128(_, _)) && !args.is_distinct).then(|| ty.clone())
+/// The type that a plain sum answers, where it is checked here; a sum of distinct values is the inner function's.
+fn checked_type(answer: &DataType, is_distinct: bool) -> Option<DataType> {
+    let exact = matches!(answer, DataType::Decimal128(_, _) | DataType::Int64 | DataType::UInt64);
+    (exact && !is_distinct).then(|| answer.clone())
+}
+
+/// What is added up on the way to an answer of type `answer`: integers as numbers of 38 digits, so that only the answer
+/// itself must fit 64 bits.
+fn working_type(answer: &DataType) -> DataType {
+    match answer {
+        DataType::Decimal128(_, _) => answer.clone(),
+        _ => DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0),
+    }
+}
+
+/// The values as those that are added up.
+fn widened(values: &ArrayRef) -> Result<ArrayRef> {
+    match values.data_type() {
+        DataType::Decimal128(_, _) => Ok(Arc::clone(values)),
+        _ => Ok(cast(values, &working_type(values.data_type()))?),
+    }
+}
+
+/// The sums as the type that is answered, or an error when one does not fit.
+fn answered(sums: ArrayRef, answer: &DataType) -> Result<ArrayRef> {
+    let decimals = sums.as_primitive::<Decimal128Type>();
+    decimals.iter().flatten().try_for_each(check)?;
+    if sums.data_type() == answer {
+        return Ok(sums);
+    }
+    match answer {
+        DataType::UInt64 => Ok(Arc::new(decimals.try_unary::<_, UInt64Type, _>(narrowed::<u64>)?)),
+        _ => Ok(Arc::new(decimals.try_unary::<_, Int64Type, _>(narrowed::<i64>)?)),
+    }
+}
+
+fn narrowed<N: TryFrom<i128>>(sum: i128) -> std::result::Result<N, ArrowError> {
+    let why = "a sum of integers has more than 64 bits; cast what is summed to decimal(38,0)";
+    N::try_from(sum).map_err(|_| ArrowError::ArithmeticOverflow(why.to_owned()))
 }
 
 impl AggregateUDFImpl for CheckedSum {
@@ -58,21 +95,24 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        match decimal(&args) {
-            Some(ty) => Ok(Box::new(DecimalSum { sum: None, count: 0, ty })),
+        match checked_type(args.return_field.data_type(), args.is_distinct) {
+            Some(answer) => Ok(Box::new(ExactSum { sum: None, count: 0, answer })),
             None => self.inner.accumulator(args),
         }
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        match decimal(&args) {
-            Some(ty) => Ok(Box::new(DecimalSum { sum: None, count: 0, ty })),
+        match checked_type(args.return_field.data_type(), args.is_distinct) {
+            Some(answer) => Ok(Box::new(ExactSum { sum: None, count: 0, answer })),
             None => self.inner.create_sliding_accumulator(args),
         }
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        self.inner.state_fields(args)
+        let Some(answer) = checked_type(args.return_type(), args.is_distinct) else {
+            return self.inner.state_fields(args);
+        };
+        Ok(vec![Arc::new(Field::new(format_state_name(args.name, "sum"), working_type(&answer), true))])
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
@@ -80,20 +120,21 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        match decimal(&args) {
-            Some(ty) => {
-                Ok(Box::new(DecimalSums(Box::new(PrimitiveGroupsAccumulator::<Decimal128Type, _>::new(&ty, add)))))
+        match checked_type(args.return_field.data_type(), args.is_distinct) {
+            Some(answer) => {
+                let inner = PrimitiveGroupsAccumulator::<Decimal128Type, _>::new(&working_type(&answer), add);
+                Ok(Box::new(ExactSums { inner: Box::new(inner), answer }))
             }
             None => self.inner.create_groups_accumulator(args),
         }
     }
 
-    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
-        self.inner.order_sensitivity()
-    }
-
     fn reverse_expr(&self) -> ReversedUDAF {
         ReversedUDAF::Identical
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        self.inner.order_sensitivity()
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
@@ -130,18 +171,24 @@ fn check(sum: i128) -> Result<()> {
 
 /// One sum, also over a window that slides.
 #[derive(Debug)]
-struct DecimalSum {
+struct ExactSum {
     sum: Option<i128>,
     /// Values in the window.
     count: u64,
-    ty: DataType,
+    answer: DataType,
 }
 
-impl Accumulator for DecimalSum {
+impl ExactSum {
+    fn state_value(&self) -> Result<ScalarValue> {
+        ScalarValue::new_primitive::<Decimal128Type>(self.sum, &working_type(&self.answer))
+    }
+}
+
+impl Accumulator for ExactSum {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let Some(values) = values.first() else { return Ok(()) };
         self.count += (values.len() - values.null_count()) as u64;
-        for value in values.as_primitive::<Decimal128Type>().iter().flatten() {
+        for value in widened(values)?.as_primitive::<Decimal128Type>().iter().flatten() {
             add(self.sum.get_or_insert(0), value);
         }
         self.sum.map_or(Ok(()), check)
@@ -150,7 +197,7 @@ impl Accumulator for DecimalSum {
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let Some(values) = values.first() else { return Ok(()) };
         self.count -= (values.len() - values.null_count()) as u64;
-        for value in values.as_primitive::<Decimal128Type>().iter().flatten() {
+        for value in widened(values)?.as_primitive::<Decimal128Type>().iter().flatten() {
             add(self.sum.get_or_insert(0), value.wrapping_neg());
         }
         if self.count == 0 {
@@ -164,11 +211,15 @@ impl Accumulator for DecimalSum {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        ScalarValue::new_primitive::<Decimal128Type>(self.sum, &self.ty)
+        match self.answer {
+            DataType::Int64 => Ok(ScalarValue::Int64(self.sum.map(narrowed).transpose()?)),
+            DataType::UInt64 => Ok(ScalarValue::UInt64(self.sum.map(narrowed).transpose()?)),
+            _ => self.state_value(),
+        }
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![self.evaluate()?])
+        Ok(vec![self.state_value()?])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
@@ -180,10 +231,13 @@ impl Accumulator for DecimalSum {
     }
 }
 
-/// The sums of groups, looked at when they are answered.
-struct DecimalSums(Box<dyn GroupsAccumulator>);
+/// The sums of groups, looked at when they leave.
+struct ExactSums {
+    inner: Box<dyn GroupsAccumulator>,
+    answer: DataType,
+}
 
-impl GroupsAccumulator for DecimalSums {
+impl GroupsAccumulator for ExactSums {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
@@ -191,28 +245,33 @@ impl GroupsAccumulator for DecimalSums {
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
-        self.0.update_batch(values, groups, filter, total)
+        let values = values.iter().map(widened).collect::<Result<Vec<_>>>()?;
+        self.inner.update_batch(&values, groups, filter, total)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let sums = self.0.evaluate(emit_to)?;
-        sums.as_primitive::<Decimal128Type>().iter().flatten().try_for_each(check)?;
-        Ok(sums)
+        answered(self.inner.evaluate(emit_to)?, &self.answer)
     }
 
+    /// A sum that is too large is refused here too: what another part adds to it could hide that.
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        self.0.state(emit_to)
+        let state = self.inner.state(emit_to)?;
+        for sums in &state {
+            sums.as_primitive::<Decimal128Type>().iter().flatten().try_for_each(check)?;
+        }
+        Ok(state)
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        self.0.merge_batch(values, groups, total)
+        self.inner.merge_batch(values, groups, total)
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        self.0.convert_to_state(values, filter)
+        let values = values.iter().map(widened).collect::<Result<Vec<_>>>()?;
+        self.inner.convert_to_state(&values, filter)
     }
 
     fn size(&self) -> usize {
-        self.0.size()
+        self.inner.size()
     }
 }

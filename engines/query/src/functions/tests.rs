@@ -96,7 +96,8 @@ const NUMBERS: &str = "
 
 #[test]
 fn unknown_names_get_the_closest_known_one() {
-    assert_eq!(find("lower"), Ok(()));
-    assert_eq!(find("lowre"), Err(Some("lower")));
-    assert_eq!(find("qqqqqqqqqqqqqqqq"), Err(None));
+    assert_eq!(known().find("lower"), Ok(()));
+    assert_eq!(known().find("sum"), Ok(()));
+    assert_eq!(known().find("lowre"), Err(Some("lower")));
+    assert_eq!(known().find("qqqqqqqqqqqqqqqq"), Err(None));
 }

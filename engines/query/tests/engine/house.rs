@@ -23,7 +23,7 @@ pub(crate) fn options(spill: &std::path::Path) -> EngineOptions {
     EngineOptions {
         memory: 512 << 20,
         memory_per_query: 256 << 20,
-        process_memory: None,
+        process_memory: usize::MAX,
         spill_dir: spill.to_owned(),
         spill_per_query: 1 << 30,
         threads: 2,

@@ -143,7 +143,7 @@ async fn query_ids_are_chosen_checked_and_unique_while_they_run() {
 
 #[tokio::test]
 async fn the_watchdog_stops_queries_when_the_process_is_too_large() {
-    let house = House::with(|options| options.process_memory = Some(1)).await;
+    let house = House::with(|options| options.process_memory = 1).await;
     assert_eq!(house.code(ENDLESS[0]).await, "query_memory_exhausted");
 }
 

@@ -3,14 +3,13 @@
 use lakegate_catalog::DatasetName;
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 
-use super::allow::refuse;
-use crate::error::{QueryError, Result};
-use crate::information_schema::View;
+use crate::allow::refuse;
+use crate::error::{Result, StatementError};
 use crate::moment::Moment;
 
 /// A relation outside of the statement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Relation {
+pub enum Relation {
     /// The rows of a dataset, or what is known of its versions.
     Dataset {
         /// The dataset.
@@ -26,33 +25,59 @@ pub(crate) enum Relation {
 
 /// What of a dataset a statement names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
+pub enum Part {
     /// Its rows, at a version if the statement names one.
     Rows(Option<Moment>),
     /// `$versions`.
     Versions,
 }
 
+/// The views of `information_schema` that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum View {
+    /// Namespaces.
+    Schemata,
+    /// Datasets.
+    Tables,
+    /// Their columns.
+    Columns,
+}
+
+impl View {
+    fn named(name: &str) -> Option<Self> {
+        [Self::Schemata, Self::Tables, Self::Columns].into_iter().find(|view| view.name() == name)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Schemata => "schemata",
+            Self::Tables => "tables",
+            Self::Columns => "columns",
+        }
+    }
+}
+
 impl Relation {
     /// The rows of a dataset whose version the statement does not name.
-    pub(super) fn newest(name: DatasetName) -> Self {
+    pub(crate) fn newest(name: DatasetName) -> Self {
         Self::Dataset { table: name.dataset().to_owned(), name, part: Part::Rows(None) }
     }
 }
 
 /// An unquoted identifier folds to lower case.
-pub(super) fn folded(ident: &Ident) -> String {
+pub(crate) fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
 /// The relation that a name of two parts stands for, or of three with the catalog.
-pub(super) fn relation(name: &ObjectName) -> Result<Relation> {
+pub(crate) fn relation(name: &ObjectName) -> Result<Relation> {
     let parts = idents(name).ok_or_else(|| dataset_name(name))?;
     let parts: Vec<String> = parts.iter().map(|part| folded(part)).collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let (["lake", namespace, table] | [namespace, table]) = parts[..] else { return Err(dataset_name(name)) };
     let (dataset, part) = part_of(table)?;
-    let not_found = || QueryError::DatasetNotFound { name: clip(&format!("{namespace}.{dataset}")) };
+    let not_found = || StatementError::DatasetNotFound { name: clip(&format!("{namespace}.{dataset}")) };
     if namespace == "information_schema" {
         refuse("an older version of information_schema", part != Part::Rows(None))?;
         return View::named(dataset).map(Relation::InformationSchema).ok_or_else(not_found);
@@ -62,10 +87,12 @@ pub(super) fn relation(name: &ObjectName) -> Result<Relation> {
 }
 
 /// The dataset that a name without version or `$` stands for.
-pub(super) fn dataset(name: &ObjectName) -> Result<DatasetName> {
+pub(crate) fn dataset(name: &ObjectName) -> Result<DatasetName> {
     match relation(name)? {
         Relation::Dataset { name, part: Part::Rows(None), .. } => Ok(name),
-        _ => Err(QueryError::NotSupported("SHOW and DESCRIBE of anything else than a dataset as it is now".to_owned())),
+        _ => Err(StatementError::NotSupported(
+            "SHOW and DESCRIBE of anything else than a dataset as it is now".to_owned(),
+        )),
     }
 }
 
@@ -73,25 +100,25 @@ pub(super) fn dataset(name: &ObjectName) -> Result<DatasetName> {
 fn part_of(table: &str) -> Result<(&str, Part)> {
     if let Some((dataset, moment)) = table.split_once('@') {
         if dataset.contains('$') {
-            return Err(QueryError::AsOf(format!("`{}` is the same at any version", clip(dataset))));
+            return Err(StatementError::AsOf(format!("`{}` is the same at any version", clip(dataset))));
         }
         return Ok((dataset, Part::Rows(Some(Moment::parse(moment)?))));
     }
     match table.split_once('$') {
         None => Ok((table, Part::Rows(None))),
         Some((dataset, "versions")) => Ok((dataset, Part::Versions)),
-        Some((_, other)) => Err(QueryError::NotSupported(format!("`${}`; there is `$versions`", clip(other)))),
+        Some((_, other)) => Err(StatementError::NotSupported(format!("`${}`; there is `$versions`", clip(other)))),
     }
 }
 
-pub(super) fn clip(text: &str) -> String {
+pub(crate) fn clip(text: &str) -> String {
     text.chars().take(150).collect()
 }
 
-pub(super) fn dataset_name(name: &ObjectName) -> QueryError {
-    QueryError::DatasetName { name: clip(&name.to_string()) }
+pub(crate) fn dataset_name(name: &ObjectName) -> StatementError {
+    StatementError::DatasetName { name: clip(&name.to_string()) }
 }
 
-pub(super) fn idents(name: &ObjectName) -> Option<Vec<&Ident>> {
+pub(crate) fn idents(name: &ObjectName) -> Option<Vec<&Ident>> {
     name.0.iter().map(|part| if let ObjectNamePart::Identifier(ident) = part { Some(ident) } else { None }).collect()
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use lakegate_catalog::DatasetName;
 use serde_json::Value as Json;
 
-use crate::error::{QueryError, Result};
+use crate::error::{Result, StatementError};
 
 /// A version of a dataset, by number or by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +27,7 @@ impl Moment {
         };
         moment.ok_or_else(|| {
             let text: String = text.chars().take(80).collect();
-            QueryError::AsOf(format!(
+            StatementError::AsOf(format!(
                 "`{text}` is neither a version such as v12 nor a time such as 2026-01-31T00:00:00Z"
             ))
         })
@@ -63,7 +63,7 @@ pub enum AsOf {
 impl AsOf {
     /// Reads the field of a request: a time, or an object of versions or times by dataset.
     ///
-    /// Errors: [`QueryError::AsOf`].
+    /// Errors: [`StatementError::AsOf`].
     pub fn from_json(value: &Json) -> Result<Self> {
         match value {
             Json::Null => Ok(Self::Newest),
@@ -79,8 +79,8 @@ impl AsOf {
         }
     }
 
-    /// What holds for a dataset.
-    pub(crate) fn of(&self, name: &DatasetName) -> Option<Moment> {
+    /// What holds for a dataset; `None` for the newest.
+    pub fn of(&self, name: &DatasetName) -> Option<Moment> {
         match self {
             Self::Newest => None,
             Self::Time(time) => Some(Moment::Time(*time)),
@@ -89,7 +89,7 @@ impl AsOf {
     }
 
     /// The names that it gives a version to.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &DatasetName> {
+    pub fn names(&self) -> impl Iterator<Item = &DatasetName> {
         let each = if let Self::Each(each) = self { Some(each) } else { None };
         each.into_iter().flat_map(BTreeMap::keys)
     }
@@ -103,9 +103,9 @@ fn one(value: &Json) -> Result<Moment> {
     }
 }
 
-fn shape(value: &Json) -> QueryError {
+fn shape(value: &Json) -> StatementError {
     let text: String = value.to_string().chars().take(80).collect();
-    QueryError::AsOf(format!(
+    StatementError::AsOf(format!(
         "as_of is a time such as \"2026-01-31T00:00:00Z\" or an object such as {{\"demo.flights\": 12}}, not {text}"
     ))
 }

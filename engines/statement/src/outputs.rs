@@ -7,10 +7,10 @@ use sqlparser::ast::{
     Expr, Ident, ObjectNamePart, Query, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut as _, VisitorMut,
 };
 
-use super::names::folded;
+use crate::names::folded;
 
 /// Gives the second of two equal output names of the outermost SELECT the suffix `_2`, and so on.
-pub(super) fn name_apart(query: &mut Query) {
+pub(crate) fn name_apart(query: &mut Query) {
     let SetExpr::Select(select) = query.body.as_mut() else { return };
     let mut seen = HashSet::new();
     for item in &mut select.projection {
@@ -42,7 +42,7 @@ fn rename(item: &mut SelectItem, name: String) {
 }
 
 /// Lets the columns of `t@v12` be called `t.column`, as those of `t`.
-pub(super) fn name_without_version(query: &mut Query) {
+pub(crate) fn name_without_version(query: &mut Query) {
     let _ = query.visit(&mut Alias);
 }
 

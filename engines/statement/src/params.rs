@@ -8,7 +8,7 @@ use sqlparser::ast::{CastKind, ExactNumberInfo};
 use sqlparser::ast::{DataType, Expr, Query, UnaryOperator, Value, VisitMut, VisitorMut};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::error::{QueryError, Result};
+use crate::error::{Result, StatementError};
 
 /// The values of a statement's parameters.
 ///
@@ -26,7 +26,7 @@ pub enum Params {
 }
 
 /// Rewrites `?` to `$1`, `$2`, … in the order of the text.
-pub(super) fn number_question_marks(tokens: &mut [TokenWithSpan]) -> Result<()> {
+pub(crate) fn number_question_marks(tokens: &mut [TokenWithSpan]) -> Result<()> {
     let (mut questions, mut dollars) = (0_usize, 0_usize);
     for token in tokens {
         let Token::Placeholder(text) = &mut token.token else { continue };
@@ -38,13 +38,13 @@ pub(super) fn number_question_marks(tokens: &mut [TokenWithSpan]) -> Result<()> 
         }
     }
     if questions > 0 && dollars > 0 {
-        return Err(QueryError::Parameters("use either ? or $1, not both".to_owned()));
+        return Err(StatementError::Parameters("use either ? or $1, not both".to_owned()));
     }
     Ok(())
 }
 
 /// Puts the values where the statement names them. Every value must be used and every name known.
-pub(super) fn substitute(query: &mut Query, params: &Params) -> Result<()> {
+pub(crate) fn substitute(query: &mut Query, params: &Params) -> Result<()> {
     let mut visitor = Substitute { params, used: BTreeSet::new() };
     if let ControlFlow::Break(error) = query.visit(&mut visitor) {
         return Err(error);
@@ -55,7 +55,7 @@ pub(super) fn substitute(query: &mut Query, params: &Params) -> Result<()> {
         Params::Named(values) => values.keys().find(|name| !visitor.used.contains(*name)).cloned(),
     };
     match unused {
-        Some(name) => Err(QueryError::Parameters(format!("${name} has a value and is not in the statement"))),
+        Some(name) => Err(StatementError::Parameters(format!("${name} has a value and is not in the statement"))),
         None => Ok(()),
     }
 }
@@ -66,9 +66,9 @@ struct Substitute<'a> {
 }
 
 impl VisitorMut for Substitute<'_> {
-    type Break = QueryError;
+    type Break = StatementError;
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<QueryError> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<StatementError> {
         let Expr::Value(value) = expr else { return ControlFlow::Continue(()) };
         let Value::Placeholder(text) = &value.value else { return ControlFlow::Continue(()) };
         let text = text.clone();
@@ -85,7 +85,7 @@ impl VisitorMut for Substitute<'_> {
 impl Substitute<'_> {
     fn literal(&mut self, placeholder: &str) -> Result<Expr> {
         let name = placeholder.strip_prefix('$').unwrap_or(placeholder);
-        let missing = || QueryError::Parameters(format!("{placeholder} has no value"));
+        let missing = || StatementError::Parameters(format!("{placeholder} has no value"));
         let value = match self.params {
             Params::None => None,
             Params::Positional(values) => {
@@ -107,16 +107,18 @@ fn literal_of(value: &Json, placeholder: &str) -> Result<Expr> {
         Json::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(whole), _) => bigint(whole),
             (None, Some(_)) if number.is_u64() => {
-                return Err(QueryError::Parameters(format!("{placeholder} does not fit bigint; send it as a string")));
+                return Err(StatementError::Parameters(format!(
+                    "{placeholder} does not fit bigint; send it as a string"
+                )));
             }
             (None, Some(float)) => {
                 cast(Value::SingleQuotedString(float.to_string()), DataType::Double(ExactNumberInfo::None))
             }
-            (None, None) => return Err(QueryError::Parameters(format!("{placeholder} is not a number"))),
+            (None, None) => return Err(StatementError::Parameters(format!("{placeholder} is not a number"))),
         },
         Json::Array(_) | Json::Object(_) => {
             let text = format!("{placeholder} is a list or an object; send numbers, strings, booleans or null");
-            return Err(QueryError::Parameters(text));
+            return Err(StatementError::Parameters(text));
         }
     })
 }

@@ -1,17 +1,4 @@
-//! From text to a statement that is safe to plan: bounds, parameters, the allow-list, names.
-//!
-//! Nothing here touches a dataset or DataFusion's planner. What comes out has been seen node by
-//! node: anything that is not on the list of `allow` was refused, because the planner ignores some
-//! constructs in silence and would answer wrongly.
-
-mod allow;
-mod bounds;
-mod names;
-mod outputs;
-mod params;
-mod show;
-mod travel;
-mod weight;
+//! The steps from text to a checked statement.
 
 use std::collections::HashMap;
 
@@ -20,27 +7,26 @@ use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
 
-use crate::error::{Position, QueryError, Result};
-pub(crate) use names::{Part, Relation};
-pub use params::Params;
+use crate::error::{Position, Result, StatementError};
+use crate::functions::Functions;
+use crate::names::Relation;
+use crate::params::{self, Params};
+use crate::{allow, bounds, outputs, show, times, travel, weight};
 
 /// How deep the parser may go. The bounds on tokens refuse a statement long before.
 const PARSER_RECURSION: usize = 400;
 
 /// One statement, checked, with its parameters in place.
 #[derive(Debug)]
-pub(crate) struct Statement {
-    /// The query, or what EXPLAIN explains.
-    pub(crate) query: Box<Query>,
-    /// Whether to answer the plan instead of rows.
-    pub(crate) explain: Explain,
-    /// The relations outside of the statement that it names, each once.
-    pub(crate) relations: Vec<Relation>,
+pub struct Statement {
+    query: Box<Query>,
+    explain: Explain,
+    relations: Vec<Relation>,
 }
 
 /// What to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Explain {
+pub enum Explain {
     /// The rows.
     No,
     /// The plan.
@@ -53,7 +39,7 @@ impl Statement {
     /// Reads and checks one statement.
     ///
     /// Costs time and stack in proportion to the bounds of `bounds`; call it on a big stack.
-    pub(crate) fn parse(sql: &str, params: &Params) -> Result<Self> {
+    pub fn parse(sql: &str, params: &Params, functions: &Functions) -> Result<Self> {
         let mut tokens = tokenize(sql)?;
         bounds::check(&tokens)?;
         params::number_question_marks(&mut tokens)?;
@@ -70,18 +56,41 @@ impl Statement {
             }
         };
         params::substitute(&mut query, params)?;
-        let mut relations = allow::check(&query, &versions)?;
+        let mut relations = allow::check(&query, &versions, functions)?;
         relations.extend(shown);
-        weight::check(&query, &HashMap::new())?;
+        weight::check(&query, &HashMap::new(), functions)?;
         outputs::name_apart(&mut query);
         outputs::name_without_version(&mut query);
+        times::count_microseconds(&mut query);
         Ok(Self { query, explain, relations })
     }
 
     /// Checks again, now that the datasets are open and it is known how wide they are: `widths` has
-    /// their columns by `namespace.dataset`.
-    pub(crate) fn check_width(&self, widths: &HashMap<String, u64>) -> Result<()> {
-        weight::check(&self.query, widths)
+    /// their columns by `namespace.dataset`; `functions` are those it was read with.
+    ///
+    /// Errors: [`StatementError::TooComplex`].
+    pub fn check_width(&self, widths: &HashMap<String, u64>, functions: &Functions) -> Result<()> {
+        weight::check(&self.query, widths, functions)
+    }
+
+    /// The query, or what EXPLAIN explains.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// The query, for a planner.
+    pub fn into_query(self) -> Box<Query> {
+        self.query
+    }
+
+    /// Whether to answer the plan instead of rows.
+    pub fn explain(&self) -> Explain {
+        self.explain
+    }
+
+    /// The relations outside of the statement that it names, sorted, each once; what a SHOW or DESCRIBE shows comes last.
+    pub fn relations(&self) -> &[Relation] {
+        &self.relations
     }
 }
 
@@ -90,7 +99,7 @@ fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
     let dialect = GenericDialect {};
     Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|TokenizerError { message, location }| {
         let position = Position { line: location.line, column: location.column };
-        QueryError::Syntax { message, position: Some(position) }
+        StatementError::Syntax { message, position: Some(position) }
     })
 }
 
@@ -101,7 +110,7 @@ fn parse_one(tokens: Vec<TokenWithSpan>) -> Result<Ast> {
     let mut statements = parser.parse_statements().map_err(|error| syntax(error, first.as_deref()))?;
     match (statements.pop(), statements.len()) {
         (Some(statement), 0) => Ok(statement),
-        (_, more) => Err(QueryError::StatementCount(if more == 0 { 0 } else { more + 1 })),
+        (_, more) => Err(StatementError::StatementCount(if more == 0 { 0 } else { more + 1 })),
     }
 }
 
@@ -156,17 +165,17 @@ fn first_word(tokens: &[TokenWithSpan]) -> Option<String> {
     REFUSED_FIRST.contains(&upper.as_str()).then_some(upper)
 }
 
-fn syntax(error: ParserError, refused_first: Option<&str>) -> QueryError {
+fn syntax(error: ParserError, refused_first: Option<&str>) -> StatementError {
     if let Some(word) = refused_first {
-        return QueryError::StatementNotAllowed { statement: word.to_owned() };
+        return StatementError::StatementNotAllowed { statement: word.to_owned() };
     }
     match error {
         ParserError::RecursionLimitExceeded => {
-            QueryError::TooComplex { what: "levels of nesting", limit: bounds::MAX_DEPTH }
+            StatementError::TooComplex { what: "levels of nesting", limit: bounds::MAX_DEPTH }
         }
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => {
             let (message, position) = split_position(&text);
-            QueryError::Syntax { message: message.to_owned(), position }
+            StatementError::Syntax { message: message.to_owned(), position }
         }
     }
 }
@@ -188,7 +197,7 @@ fn split_explain(statement: Ast) -> Result<(Box<Query>, Explain)> {
         Ast::Explain { statement, analyze, verbose, query_plan, estimate, format, options, describe_alias } => {
             let plain = !(verbose || query_plan || estimate) && format.is_none() && options.is_none();
             if !plain || describe_alias != DescribeAlias::Explain {
-                return Err(QueryError::NotSupported("EXPLAIN with options other than ANALYZE".to_owned()));
+                return Err(StatementError::NotSupported("EXPLAIN with options other than ANALYZE".to_owned()));
             }
             match *statement {
                 Ast::Query(query) => Ok((query, if analyze { Explain::Analyze } else { Explain::Plan })),
@@ -199,11 +208,11 @@ fn split_explain(statement: Ast) -> Result<(Box<Query>, Explain)> {
     }
 }
 
-fn not_allowed(statement: &Ast) -> QueryError {
+fn not_allowed(statement: &Ast) -> StatementError {
     let text = statement.to_string();
     let words: Vec<&str> = text.split_whitespace().take(2).collect();
     let statement = words.join(" ").chars().take(40).collect();
-    QueryError::StatementNotAllowed { statement }
+    StatementError::StatementNotAllowed { statement }
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use sqlparser::ast::{
     WildcardAdditionalOptions, WindowType,
 };
 
-use crate::error::{QueryError, Result};
-use crate::functions;
-use crate::statement::names::{Relation, clip, dataset_name, folded, idents, relation};
-use crate::statement::travel::{self, Places};
+use crate::error::{Result, StatementError};
+use crate::functions::Functions;
+use crate::names::{Relation, clip, dataset_name, folded, idents, relation};
+use crate::travel::{self, Places};
 
 /// Table functions that make rows; each is bounded by the batch, the pool and the deadline.
 const TABLE_FUNCTIONS: &[&str] = &["generate_series", "range"];
@@ -24,12 +24,12 @@ const TABLE_FUNCTIONS: &[&str] = &["generate_series", "range"];
 /// Grouping sets of one GROUP BY: each makes another copy of every row.
 const MAX_GROUPING_SETS: usize = 64;
 
-type Flow = ControlFlow<QueryError>;
+type Flow = ControlFlow<StatementError>;
 
 /// Refuses what is not on the list; answers the relations, sorted, each once. `versions` are the places where the
 /// text names one: each must be the name of a dataset.
-pub(super) fn check(query: &Query, versions: &Places) -> Result<Vec<Relation>> {
-    let mut visitor = Allow::default();
+pub(crate) fn check(query: &Query, versions: &Places, functions: &Functions) -> Result<Vec<Relation>> {
+    let mut visitor = Allow { functions, ctes: HashSet::new(), relations: BTreeSet::new(), places: Places::new() };
     if let ControlFlow::Break(error) = query.visit(&mut visitor) {
         return Err(error);
     }
@@ -37,16 +37,16 @@ pub(super) fn check(query: &Query, versions: &Places) -> Result<Vec<Relation>> {
     Ok(visitor.relations.into_iter().collect())
 }
 
-#[derive(Default)]
-struct Allow {
+struct Allow<'a> {
+    functions: &'a Functions,
     ctes: HashSet<String>,
     relations: BTreeSet<Relation>,
     /// Where the names of datasets stand.
     places: Places,
 }
 
-impl Visitor for Allow {
-    type Break = QueryError;
+impl Visitor for Allow<'_> {
+    type Break = StatementError;
 
     fn pre_visit_query(&mut self, query: &Query) -> Flow {
         self.query(query).map_or_else(ControlFlow::Break, ControlFlow::Continue)
@@ -61,11 +61,11 @@ impl Visitor for Allow {
     }
 
     fn pre_visit_expr(&mut self, node: &Expr) -> Flow {
-        expr(node).map_or_else(ControlFlow::Break, ControlFlow::Continue)
+        expr(node, self.functions).map_or_else(ControlFlow::Break, ControlFlow::Continue)
     }
 }
 
-impl Allow {
+impl Allow<'_> {
     fn query(&mut self, query: &Query) -> Result<()> {
         let Query {
             with,
@@ -174,8 +174,8 @@ impl Allow {
 }
 
 /// Refuses with the construct's name.
-pub(super) fn refuse(what: &str, present: bool) -> Result<()> {
-    if present { Err(QueryError::NotSupported(what.to_owned())) } else { Ok(()) }
+pub(crate) fn refuse(what: &str, present: bool) -> Result<()> {
+    if present { Err(StatementError::NotSupported(what.to_owned())) } else { Ok(()) }
 }
 
 fn table_function(name: &ObjectName) -> Result<()> {
@@ -184,7 +184,7 @@ fn table_function(name: &ObjectName) -> Result<()> {
         return Ok(());
     }
     let names = TABLE_FUNCTIONS.join(", ");
-    Err(QueryError::UnknownFunction(format!(
+    Err(StatementError::UnknownFunction(format!(
         "`{}` is not a table function; there are {names} and unnest",
         clip(&name.to_string())
     )))
@@ -227,7 +227,7 @@ fn set_expr(body: &SetExpr) -> Result<()> {
 }
 
 fn writes(statement: &str) -> Result<()> {
-    Err(QueryError::StatementNotAllowed { statement: statement.to_owned() })
+    Err(StatementError::StatementNotAllowed { statement: statement.to_owned() })
 }
 
 fn select(node: &Select) -> Result<()> {
@@ -286,7 +286,7 @@ fn check_group_by(group_by: &GroupByExpr) -> Result<()> {
     let GroupByExpr::Expressions(exprs, _) = group_by else { return Ok(()) };
     let sets = exprs.iter().map(grouping_sets).fold(1, usize::saturating_mul);
     if sets > MAX_GROUPING_SETS {
-        return Err(QueryError::TooComplex { what: "grouping sets", limit: MAX_GROUPING_SETS });
+        return Err(StatementError::TooComplex { what: "grouping sets", limit: MAX_GROUPING_SETS });
     }
     Ok(())
 }
@@ -357,13 +357,13 @@ fn join(node: &Join) -> Result<()> {
     }
 }
 
-fn function(node: &Function) -> Result<()> {
+fn function(node: &Function, functions: &Functions) -> Result<()> {
     let Function { name, uses_odbc_syntax, parameters, args, filter: _, null_treatment: _, over, within_group } = node;
     refuse("the ODBC form of a call", *uses_odbc_syntax)?;
     refuse("parameters before the arguments of a function", !matches!(parameters, FunctionArguments::None))?;
     refuse("a subquery as the arguments of a function", matches!(args, FunctionArguments::Subquery(_)))?;
     check_order_exprs(within_group)?;
-    known_function(name)?;
+    known_function(name, functions)?;
     if let Some(WindowType::WindowSpec(spec)) = over {
         refuse("a window based on another window", spec.window_name.is_some())?;
         check_order_exprs(&spec.order_by)?;
@@ -371,19 +371,21 @@ fn function(node: &Function) -> Result<()> {
     Ok(())
 }
 
-fn known_function(name: &ObjectName) -> Result<()> {
-    let unknown =
-        |hint: String| QueryError::UnknownFunction(format!("there is no function `{}`{hint}", clip(&name.to_string())));
+fn known_function(name: &ObjectName, functions: &Functions) -> Result<()> {
+    let unknown = |hint: String| {
+        StatementError::UnknownFunction(format!("there is no function `{}`{hint}", clip(&name.to_string())))
+    };
     match idents(name).as_deref() {
-        Some([ident]) => functions::find(&folded(ident))
+        Some([ident]) => functions
+            .find(&folded(ident))
             .map_err(|closest| unknown(closest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())),
         _ => Err(unknown(String::new())),
     }
 }
 
-fn expr(node: &Expr) -> Result<()> {
+fn expr(node: &Expr, functions: &Functions) -> Result<()> {
     match node {
-        Expr::Function(call) => function(call),
+        Expr::Function(call) => function(call, functions),
         Expr::Like { any, .. } | Expr::ILike { any, .. } => refuse("LIKE ANY", *any),
         Expr::Cast { format, .. } => refuse("FORMAT in CAST", format.is_some()),
         Expr::Identifier(_)

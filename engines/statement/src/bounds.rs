@@ -2,37 +2,37 @@
 //!
 //! The planner never yields and takes more than linear time in the depth of an expression, so a
 //! deadline cannot stop it: a statement that would plan for more than a second is refused here or
-//! in `weight`. The numbers were measured with `tests/planning.rs`, which holds the worst accepted
+//! in `weight`. The numbers were measured with `lakegate-query`'s `planning.rs`, which holds the worst accepted
 //! statement of each shape under that second.
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::error::{QueryError, Result};
+use crate::error::{Result, StatementError};
 
 /// Bytes of text.
-pub(super) const MAX_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_BYTES: usize = 256 * 1024;
 /// Tokens that are not white space.
-pub(super) const MAX_TOKENS: usize = 20_000;
+pub(crate) const MAX_TOKENS: usize = 20_000;
 /// Brackets and CASEs open at one place.
-pub(super) const MAX_DEPTH: usize = 40;
+pub(crate) const MAX_DEPTH: usize = 40;
 /// Binary operators in the whole statement, AND and OR among them: a chain of them is a tree as
 /// deep as it is long.
-pub(super) const MAX_OPERATORS: usize = 200;
+pub(crate) const MAX_OPERATORS: usize = 200;
 /// JSON arrows in one path: each is a call around the one before.
-pub(super) const MAX_ARROWS: usize = 16;
+pub(crate) const MAX_ARROWS: usize = 16;
 /// Window functions.
-pub(super) const MAX_WINDOWS: usize = 100;
+pub(crate) const MAX_WINDOWS: usize = 100;
 /// Prefix operators in a row.
-pub(super) const MAX_PREFIXES: usize = 16;
+pub(crate) const MAX_PREFIXES: usize = 16;
 
 /// Checks the length of the text.
-pub(super) fn check_text(sql: &str) -> Result<()> {
+pub(crate) fn check_text(sql: &str) -> Result<()> {
     over("bytes of text", sql.len(), MAX_BYTES)
 }
 
 /// Checks the tokens of a whole text.
-pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
+pub(crate) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
     let mut seen = Counts::default();
     for token in tokens {
         seen.add(&token.token);
@@ -47,7 +47,7 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
 }
 
 fn over(what: &'static str, count: usize, limit: usize) -> Result<()> {
-    if count > limit { Err(QueryError::TooComplex { what, limit }) } else { Ok(()) }
+    if count > limit { Err(StatementError::TooComplex { what, limit }) } else { Ok(()) }
 }
 
 #[derive(Default)]

@@ -1,7 +1,16 @@
+use std::sync::LazyLock;
+
 use super::*;
+use crate::names::Part;
+
+/// Those that the tests call.
+static FUNCTIONS: LazyLock<Functions> = LazyLock::new(|| {
+    let names = ["abs", "now", "substring"].map(str::to_owned);
+    Functions::new(names, ["array_agg", "count", "max", "sum"].map(str::to_owned))
+});
 
 fn parse(sql: &str) -> Result<Statement> {
-    Statement::parse(sql, &Params::None)
+    Statement::parse(sql, &Params::None, &FUNCTIONS)
 }
 
 fn code(sql: &str) -> &'static str {
@@ -288,7 +297,7 @@ fn oversized_statements_are_refused() {
 fn parameters_take_their_places() {
     let named = |text: &str| Params::Named(serde_json::from_str(text).expect("object"));
     let positional = |text: &str| Params::Positional(serde_json::from_str(text).expect("list"));
-    let text = |sql: &str, params: &Params| Statement::parse(sql, params).map(|s| s.query.to_string());
+    let text = |sql: &str, params: &Params| Statement::parse(sql, params, &FUNCTIONS).map(|s| s.query.to_string());
     let sql = text("SELECT $1, $2, $1", &positional(r#"["it's", -5]"#)).expect("fits");
     assert_eq!(sql.replace("AS \"$1_2\"", ""), "SELECT 'it''s', -5, 'it''s' AS \"'it''s'_2\"");
     assert_eq!(

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Word};
 
-use crate::error::{QueryError, Result};
+use crate::error::{Result, StatementError};
 
 /// Where versions were written.
-pub(super) type Places = BTreeSet<Location>;
+pub(crate) type Places = BTreeSet<Location>;
 
 /// Rewrites the tokens.
-pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Result<(Vec<TokenWithSpan>, Places)> {
+pub(crate) fn rewrite(tokens: &[TokenWithSpan]) -> Result<(Vec<TokenWithSpan>, Places)> {
     let mut rewriting = Rewriting { done: Vec::with_capacity(tokens.len()), places: Places::new() };
     let mut rest = tokens;
     while let Some((token, after)) = rest.split_first() {
@@ -30,15 +30,15 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Result<(Vec<TokenWithSpan>, P
 }
 
 /// Refuses a version that stands elsewhere than after a dataset's name.
-pub(super) fn check(places: &Places, used: &Places) -> Result<()> {
+pub(crate) fn check(places: &Places, used: &Places) -> Result<()> {
     match places.difference(used).next() {
         None => Ok(()),
         Some(_) => Err(misplaced()),
     }
 }
 
-fn misplaced() -> QueryError {
-    QueryError::AsOf("a version stands directly after a dataset's name, as in demo.flights@v12".to_owned())
+fn misplaced() -> StatementError {
+    StatementError::AsOf("a version stands directly after a dataset's name, as in demo.flights@v12".to_owned())
 }
 
 struct Rewriting {
@@ -79,7 +79,7 @@ impl Rewriting {
         let last = self.done.iter_mut().rev().find(|token| !matches!(token.token, Token::Whitespace(_)));
         let Some(TokenWithSpan { token: Token::Word(word), span }) = last else { return Err(misplaced()) };
         if !self.places.insert(span.start) {
-            return Err(QueryError::AsOf("a dataset is read at one version; there are two".to_owned()));
+            return Err(StatementError::AsOf("a dataset is read at one version; there are two".to_owned()));
         }
         let name = if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() };
         let name = format!("{name}@{moment}");
@@ -122,7 +122,7 @@ fn clause(tokens: &[TokenWithSpan]) -> Result<Option<(String, &[TokenWithSpan])>
         }
         // `SELECT version AS of FROM …` names a column; nothing else that begins with FOR is a column.
         _ if !explicit => Ok(None),
-        _ => Err(QueryError::AsOf(
+        _ => Err(StatementError::AsOf(
             "write FOR VERSION AS OF 12 or FOR TIMESTAMP AS OF '2026-01-31T00:00:00Z', with the value itself"
                 .to_owned(),
         )),

@@ -6,20 +6,20 @@ use sqlparser::ast::{
     Statement as Ast,
 };
 
-use super::allow::refuse;
-use super::names::{Relation, dataset};
-use crate::error::{QueryError, Result};
+use crate::allow::refuse;
+use crate::error::{Result, StatementError};
+use crate::names::{Relation, dataset};
 
 /// A query in place of a statement that shows something.
-pub(super) struct Shown {
+pub(crate) struct Shown {
     /// The query, made of checked names and quoted texts.
-    pub(super) sql: String,
+    pub(crate) sql: String,
     /// What must exist for it, though the query does not name it.
-    pub(super) relation: Option<Relation>,
+    pub(crate) relation: Option<Relation>,
 }
 
 /// The query that a statement stands for; `None` when it shows nothing.
-pub(super) fn query(statement: &Ast) -> Result<Option<Shown>> {
+pub(crate) fn query(statement: &Ast) -> Result<Option<Shown>> {
     match statement {
         Ast::ShowTables { terse, history, extended, full, external, show_options } => {
             plain(*terse || *history || *extended || *full || *external)?;
@@ -43,8 +43,8 @@ fn plain(options: bool) -> Result<()> {
     refuse("SHOW and DESCRIBE with options; ask information_schema", options)
 }
 
-fn refused(what: &str) -> QueryError {
-    QueryError::NotSupported(format!("{what}; ask information_schema"))
+fn refused(what: &str) -> StatementError {
+    StatementError::NotSupported(format!("{what}; ask information_schema"))
 }
 
 fn tables(show: &ShowStatementOptions) -> Result<Shown> {

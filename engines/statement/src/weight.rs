@@ -8,16 +8,15 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
-use std::sync::LazyLock;
 
-use datafusion::functions_aggregate::all_default_aggregate_functions;
 use sqlparser::ast::{
     Expr, Function, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, TableFactor,
     TableWithJoins, Visit, Visitor,
 };
 
-use super::names::folded;
-use crate::error::{QueryError, Result};
+use crate::error::{Result, StatementError};
+use crate::functions::Functions;
+use crate::names::folded;
 
 /// Relations of the whole statement, each CTE counted in every place that names it.
 const MAX_RELATIONS: u64 = 100;
@@ -34,8 +33,8 @@ const MAX_TOTAL: u64 = 60_000;
 
 /// Checks a whole query. `widths` has the columns of each dataset by `namespace.dataset`; one that
 /// is not there counts as one column.
-pub(super) fn check(query: &Query, widths: &HashMap<String, u64>) -> Result<()> {
-    let all = Walk { ctes: HashMap::new(), widths }.query(query)?;
+pub(crate) fn check(query: &Query, widths: &HashMap<String, u64>, functions: &Functions) -> Result<()> {
+    let all = Walk { ctes: HashMap::new(), widths, functions }.query(query)?;
     all.check()
 }
 
@@ -80,7 +79,7 @@ impl Size {
     fn check(&self) -> Result<()> {
         let over = |what, count: u64, limit: u64| {
             let limit_shown = usize::try_from(limit).unwrap_or(usize::MAX);
-            if count > limit { Err(QueryError::TooComplex { what, limit: limit_shown }) } else { Ok(()) }
+            if count > limit { Err(StatementError::TooComplex { what, limit: limit_shown }) } else { Ok(()) }
         };
         over("relations, with each WITH query counted wherever it is named", self.relations, MAX_RELATIONS)?;
         over(
@@ -99,6 +98,7 @@ impl Size {
 struct Walk<'a> {
     ctes: HashMap<String, Rc<Size>>,
     widths: &'a HashMap<String, u64>,
+    functions: &'a Functions,
 }
 
 impl Walk<'_> {
@@ -324,9 +324,9 @@ struct Counter<'a> {
 }
 
 impl Visitor for Counter<'_> {
-    type Break = QueryError;
+    type Break = StatementError;
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<QueryError> {
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<StatementError> {
         self.queries += 1;
         if self.queries > 1 {
             return ControlFlow::Continue(());
@@ -343,12 +343,12 @@ impl Visitor for Counter<'_> {
         }
     }
 
-    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<QueryError> {
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<StatementError> {
         self.queries -= 1;
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<QueryError> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<StatementError> {
         if self.queries > 0 {
             return ControlFlow::Continue(());
         }
@@ -357,28 +357,25 @@ impl Visitor for Counter<'_> {
             None => 1,
         };
         self.terms.add(terms, self.opaque > 0);
-        self.opaque += usize::from(stays_in_place(expr));
+        self.opaque += usize::from(self.stays_in_place(expr));
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<QueryError> {
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<StatementError> {
         if self.queries == 0 {
-            self.opaque -= usize::from(stays_in_place(expr));
+            self.opaque -= usize::from(self.stays_in_place(expr));
         }
         ControlFlow::Continue(())
     }
 }
 
-static AGGREGATES: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let all = all_default_aggregate_functions();
-    all.iter().flat_map(|f| std::iter::once(f.name().to_owned()).chain(f.aliases().iter().cloned())).collect()
-});
-
-fn stays_in_place(expr: &Expr) -> bool {
-    let Expr::Function(Function { name, over, .. }) = expr else { return false };
-    let aggregate = || match &name.0[..] {
-        [part] => part.as_ident().is_some_and(|ident| AGGREGATES.contains(&folded(ident))),
-        _ => false,
-    };
-    over.is_some() || aggregate()
+impl Counter<'_> {
+    fn stays_in_place(&self, expr: &Expr) -> bool {
+        let Expr::Function(Function { name, over, .. }) = expr else { return false };
+        let aggregate = || match &name.0[..] {
+            [part] => part.as_ident().is_some_and(|ident| self.walk.functions.is_aggregate(&folded(ident))),
+            _ => false,
+        };
+        over.is_some() || aggregate()
+    }
 }
