@@ -55,7 +55,7 @@ lint: ## Formatting, clippy without warnings, scripts that parse
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@for script in scripts/*.sh .ci/run; do sh -n "$$script" || exit 1; done
-	@$(PYTHON) -c 'import ast, sys; [ast.parse(open(f, encoding="utf-8").read(), f) for f in sys.argv[1:]]' scripts/*.py testdata/*.py 
+	@$(PYTHON) -c 'import ast, sys; [ast.parse(open(f, encoding="utf-8").read(), f) for f in sys.argv[1:]]' scripts/*.py testdata/*.py tests/e2e/schemathesis/*.py 
 	@if command -v shellcheck >/dev/null 2>&1; then shellcheck -s sh scripts/*.sh; fi
 
 docs: build ## Run every console block of the README against a fresh demo and compare

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use lakegate_e2e::client::dataset_path;
-use lakegate_e2e::emulator::{Bucket, Moto};
-use lakegate_e2e::{Answer, Gateway, Result};
+use lakegate_e2e::emulator::Moto;
+use lakegate_e2e::{Answer, Bucket, Gateway, Result};
 use reqwest::Method;
 use serde_json::json;
 
@@ -115,7 +115,7 @@ async fn written_objects(bucket: &Bucket, clients: usize) -> Result<Vec<Duration
             let mut times = Vec::new();
             while Instant::now() < until {
                 let started = Instant::now();
-                bucket.put(&format!("plain/{client}-{}", times.len()), vec![7; 2_048].into()).await?;
+                bucket.put(&format!("plain/{client}-{}", times.len()), vec![7; 2_048]).await?;
                 times.push(started.elapsed());
             }
             Ok::<_, Failed>(times)

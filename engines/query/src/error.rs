@@ -83,7 +83,7 @@ pub enum QueryError {
     #[error("too many queries are waiting: try again in {retry_after} s")]
     TooManyQueries {
         /// In how many seconds there may be a place, by how long queries took lately.
-        retry_after: u64,
+        retry_after: u8,
     },
     /// The caller went away, or cancelled.
     #[error("the query was cancelled")]

@@ -10,7 +10,7 @@ pub struct Pace(Mutex<Option<Duration>>);
 
 impl Pace {
     /// The longest that anyone is told to stay away, in seconds: lines change faster than that.
-    pub const MOST: u64 = 60;
+    pub const MOST: u8 = 60;
 
     /// A place was held for this long.
     pub fn held(&self, time: Duration) {
@@ -20,11 +20,12 @@ impl Pace {
 
     /// Whole seconds, 1 to [`Self::MOST`], until one who comes now behind `ahead` others would have one of `places`; 1 as
     /// long as nobody has given a place back.
-    pub fn seconds(&self, ahead: usize, places: usize) -> u64 {
+    pub fn seconds(&self, ahead: usize, places: usize) -> u8 {
         let Some(mean) = *self.0.lock() else { return 1 };
         let rounds = (ahead + 1).div_ceil(places.max(1));
         let wait = mean.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
-        (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).clamp(1, Self::MOST)
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        u8::try_from(seconds).unwrap_or(Self::MOST).clamp(1, Self::MOST)
     }
 }
 

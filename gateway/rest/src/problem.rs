@@ -20,8 +20,8 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     help: Option<&'static str>,
     position: Option<ProblemPosition>,
-    /// In how many seconds it may be tried again, where that is known.
-    retry_after: Option<u64>,
+    /// In how many seconds it may be tried again.
+    retry_after: u8,
     /// What the log says and the client does not see.
     pub(crate) cause: Option<String>,
 }
@@ -66,7 +66,7 @@ pub(crate) struct LateError<'a> {
 
 impl Problem {
     pub(crate) fn new(kind: ErrorKind, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, code, detail: detail.into(), help: None, position: None, retry_after: None, cause: None }
+        Self { kind, code, detail: detail.into(), help: None, position: None, retry_after: 1, cause: None }
     }
 
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
@@ -74,8 +74,8 @@ impl Problem {
     }
 
     /// The same, to be tried again after so many seconds.
-    pub(crate) fn retry_after(self, seconds: u64) -> Self {
-        Self { retry_after: Some(seconds), ..self }
+    pub(crate) fn retry_after(self, seconds: u8) -> Self {
+        Self { retry_after: seconds, ..self }
     }
 
     pub(crate) fn dataset_not_found(name: impl std::fmt::Display) -> Self {
@@ -198,7 +198,7 @@ impl IntoResponse for Problem {
         }
         let busy = matches!(self.kind, ErrorKind::Overloaded | ErrorKind::Unavailable);
         if busy || self.code == "idempotency_key_in_use" || self.code == "commit_contended" {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after.unwrap_or(1)));
+            headers.insert(header::RETRY_AFTER, u16::from(self.retry_after).into());
         }
         response.extensions_mut().insert(self);
         response

@@ -13,7 +13,6 @@ import os
 from collections import Counter, defaultdict
 
 import pyarrow
-import pyarrow.csv
 import pyarrow.parquet
 import requests
 import schemathesis
@@ -22,16 +21,18 @@ from schemathesis.generation.meta import TestPhase
 
 SEED = json.load(open(os.environ["LAKEGATE_SEED"], encoding="utf-8"))
 AUTH = {"Authorization": "Bearer " + os.environ["LAKEGATE_TOKEN"]}
-NAMES = (f"made_{n}" for n in itertools.count())
+NUMBERS = itertools.count()
+SESSION = requests.Session()
+
+
+def new_name():
+    return f"made_{next(NUMBERS)}"
 
 
 def turns(*values):
     """One after the other, and again: the same run makes the same requests."""
     cycle = itertools.cycle(values)
     return lambda: next(cycle)
-
-
-SESSION = requests.Session()
 
 
 def call(case, method, path, **how):
@@ -99,7 +100,7 @@ def as_bytes(ctx, value):
 
 
 def new_dataset(case):
-    name = next(NAMES)
+    name = new_name()
     call(case, "POST", "/v1/datasets", json={"name": f"fuzz.{name}", "schema": [{"name": "n", "type": "bigint"}]})
     return {"ns": "fuzz", "name": name}
 
@@ -112,7 +113,7 @@ def patched_dataset(case):
 
 
 def a_principal(case):
-    return call(case, "POST", "/v1/principals", json={"name": next(NAMES)})
+    return call(case, "POST", "/v1/principals", json={"name": new_name()})
 
 
 def a_token(case):
@@ -176,9 +177,10 @@ def query(case, asked):
         asked.update(a_grant(case))
     elif label == "GET /v1/grants":
         # One of the three, or none for the instance.
+        there = {"principal": SEED["service"], "namespace": "demo", "dataset": "demo.airports"}
         for name in list(asked)[1:]:
             del asked[name]
-        asked.update({name: {"principal": SEED["service"], "namespace": "demo", "dataset": "demo.airports"}[name] for name in asked})
+        asked.update({name: there[name] for name in asked if name in there})
     elif label == "GET /v1/tokens" and "principal" in asked:
         asked["principal"] = SEED["service"]
     elif label.endswith("/ingest"):
@@ -200,20 +202,20 @@ def body(case, sent):
         sent["timeout"] = TIMEOUTS()
     if sent.get("as_of"):
         sent["as_of"] = AS_OF()
-    for named in ("schema", "add_columns"):
-        columns(sent.get(named) or [])
-    # A thousand may be added, where so many have room.
     if "add_columns" in sent:
+        # A thousand may be added, where so many have room.
         del sent["add_columns"][9:]
+        columns(sent["add_columns"])
     if "schema" in sent:
-        sent["name"] = f"fuzz.{next(NAMES)}"
+        columns(sent["schema"])
+        sent["name"] = f"fuzz.{new_name()}"
         there = [column["name"] for column in sent["schema"]]
         if "primary_key" in sent:
             sent["primary_key"] = there[:1]
         if sent.get("event_time"):
             sent["event_time"] = there[-1]
     if label == "POST /v1/principals":
-        sent["name"] = f"{sent['name'][:40]}.{next(NAMES)}"
+        sent["name"] = f"{sent['name'][:40]}.{new_name()}"
     elif label == "PUT /v1/grants":
         sent["principal"] = SEED["service"]
         if sent.get("dataset"):
@@ -230,27 +232,29 @@ def columns(made):
     for at, column in enumerate(made):
         column["type"] = TYPES()
         column["name"] = f"{column['name'][:60]}{at}"
-        column["nullable"] = True
 
 
 def headers(case, sent):
     sent.pop("Content-Encoding", None)
     if "Idempotency-Key" in sent:
         # A key is for one body.
-        sent["Idempotency-Key"] = f"{sent['Idempotency-Key'][:200]}{next(NAMES)}"
+        sent["Idempotency-Key"] = f"{sent['Idempotency-Key'][:200]}{new_name()}"
 
 
 # ---- around every request
 
+NOBODY = {"principal": "nobody", "name": "nobody", "id": "00000000-0000-0000-0000-000000000000"}
+NEEDED = {("principal", SEED["owner"]), ("name", SEED["owner"]), ("id", SEED["owner_token"])}
+KEPT = {("name", name) for name in (SEED["service"], SEED["target"]["name"], "airports", "flights", "earthquakes")}
+
+
 def protect(case):
-    """Whatever made the request: the run's own principal and token stay."""
-    if case.method == "GET":
-        return
-    for place in (case.path_parameters, case.query, case.body):
-        if isinstance(place, dict):
-            for key, needed in (("principal", SEED["owner"]), ("name", SEED["owner"]), ("id", SEED["owner_token"])):
-                if place.get(key) == needed:
-                    place[key] = SEED["service"] if key != "id" else "00000000-0000-0000-0000-000000000000"
+    """Whatever made the request: the run's own principal and token stay, and what others read is not deleted."""
+    needed = NEEDED | KEPT if case.method == "DELETE" else NEEDED
+    for place in (case.path_parameters, case.query, case.body) if case.method != "GET" else ():
+        for key, value in list(place.items()) if isinstance(place, dict) else ():
+            if isinstance(value, str) and (key, value) in needed:
+                place[key] = NOBODY[key]
 
 
 @schemathesis.hook

@@ -6,6 +6,7 @@ use lakegate_e2e::{Options, Result};
 const SQL: &str = "sql.yaml";
 const BODIES: &str = "bodies.yaml";
 const COLUMNAR: &str = "columnar.yaml";
+const REQUESTS: &str = "requests.yaml";
 
 /// Every class that must have cases, and the file they are in.
 const CLASSES: &[(&str, &str)] = &[
@@ -42,6 +43,9 @@ const CLASSES: &[(&str, &str)] = &[
     ("parquet_bomb", COLUMNAR),
     ("parquet_columns", COLUMNAR),
     ("zstd_bomb", COLUMNAR),
+    ("said_twice", REQUESTS),
+    ("charsets", REQUESTS),
+    ("wrong_words", REQUESTS),
 ];
 
 #[test]
@@ -51,7 +55,7 @@ fn every_class_has_six_cases_that_differ_in_more_than_literals() -> Result {
         assert!(distinct >= 6, "{class} has {distinct}");
     }
     let listed: std::collections::BTreeSet<_> = CLASSES.iter().map(|(class, _)| (*class).to_owned()).collect();
-    for file in [SQL, BODIES, COLUMNAR] {
+    for file in [SQL, BODIES, COLUMNAR, REQUESTS] {
         for class in Corpus::read(file)?.classes() {
             assert!(listed.contains(class), "{class} of {file} is run by no test");
         }
@@ -95,4 +99,5 @@ classes! {
     truncated wrong_type_late invalid_utf8 byte_order_mark columns number_range gzip_bomb empty content_type
     arrow_damage arrow_lengths arrow_bomb arrow_columns
     parquet_damage parquet_lengths parquet_bomb parquet_columns zstd_bomb
+    said_twice charsets wrong_words
 }

@@ -25,6 +25,8 @@ mod hostile;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod maintenance;
 #[cfg(test)]
 mod observe;

@@ -54,7 +54,8 @@ async fn the_gateway_keeps_to_its_document() -> Result {
 /// Every operation was answered well at least once, and none with an error of the gateway.
 fn judge(document: &Value, counts: &Counts) -> Result {
     let paths = document["paths"].as_object().ok_or("no paths")?;
-    for (path, item) in paths {
+    // The document itself is what the rest is made from.
+    for (path, item) in paths.iter().filter(|(path, _)| *path != "/openapi.json") {
         for method in item.as_object().into_iter().flat_map(|item| item.keys()) {
             let operation = format!("{} {path}", method.to_uppercase());
             let answers = counts.get(&operation).ok_or_else(|| format!("{operation} was never asked"))?;

@@ -144,7 +144,8 @@ pub async fn rounds_beside(store: Store, rounds: u32, lanes: u32, told: impl Fn(
     let done = AtomicU32::new(0);
     let after_round = || told(done.fetch_add(1, Ordering::Relaxed) + 1);
     let mut dealt = Dealt::new();
-    let each = (0..lanes.min(rounds)).map(|first| one_lane(store, (first..rounds).step_by(lanes as usize), &after_round));
+    let each =
+        (0..lanes.min(rounds)).map(|first| one_lane(store, (first..rounds).step_by(lanes as usize), &after_round));
     for lane in try_join_all(each).await? {
         lane.into_iter().for_each(|(fault, times)| *dealt.entry(fault).or_default() += times);
     }
@@ -171,12 +172,7 @@ async fn one_lane(store: Store, rounds: impl Iterator<Item = u32>, after_round: 
     }
 }
 
-async fn deal(
-    bucket: &Bucket,
-    url: &str,
-    rounds: impl Iterator<Item = u32>,
-    after_round: &impl Fn(),
-) -> Result<Dealt> {
+async fn deal(bucket: &Bucket, url: &str, rounds: impl Iterator<Item = u32>, after_round: &impl Fn()) -> Result<Dealt> {
     let proxy = Proxy::start(url).await?;
     let mut options = [impatient(Options::serve()?), impatient(Options::serve()?)];
     for round in rounds {

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-pub use send::{Content, Push, Sent};
+pub use send::{Call, Content, Push, Sent};
 pub use table::{Kind, Table};
 
 use crate::process::{self, MIB};

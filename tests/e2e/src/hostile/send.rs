@@ -32,6 +32,26 @@ pub enum Sent {
     },
     /// A push.
     Push(Push),
+    /// Anything else.
+    Call(Call),
+}
+
+/// A request to any path.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// Method and path, such as `POST /v1/query`.
+    pub call: String,
+    /// The body.
+    #[serde(default)]
+    pub body: Option<Content>,
+    /// Its `Content-Type`; JSON when it is not stated.
+    #[serde(default = "json_type", rename = "type")]
+    pub content_type: String,
+}
+
+fn json_type() -> String {
+    "application/json".to_owned()
 }
 
 /// A push.
@@ -277,6 +297,12 @@ impl Sent {
                     request = request.header("content-encoding", encoding);
                 }
                 Ok(request)
+            }
+            Self::Call(Call { call, body, content_type }) => {
+                let (method, path) = call.split_once(' ').ok_or("a call is a method and a path")?;
+                let request = client.request(Method::from_bytes(method.as_bytes())?, path);
+                let Some(body) = body else { return Ok(request) };
+                Ok(request.header("content-type", content_type).body(body.bytes()?))
             }
         }
     }
