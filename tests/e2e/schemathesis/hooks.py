@@ -169,9 +169,11 @@ def query(case, asked):
     if "as_of" in asked:
         asked["as_of"] = AS_OF() or "{}"
     if "columns" in asked:
-        asked["columns"] = {"airports": "iata,city", "flights": "delay", "earthquakes": "mag, place"}.get(
-            case.path_parameters.get("name"), "n"
-        )
+        there = {"airports": "iata,city", "flights": "delay", "earthquakes": "mag, place", "target": "n"}
+        if case.path_parameters.get("name") in there:
+            asked["columns"] = there[case.path_parameters["name"]]
+        else:
+            del asked["columns"]
     if label == "DELETE /v1/grants":
         asked.clear()
         asked.update(a_grant(case))
