@@ -17,7 +17,7 @@ use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use lakegate_formats::{BodyLimits, BodyReader, Format, FormatError, ParquetRows, Result, RowEncoder};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{WriterProperties, WriterVersion};
 use proptest::prelude::*;
 
 fn array(array: impl arrow::array::Array + 'static) -> ArrayRef {
@@ -71,6 +71,67 @@ fn one(name: &str, column: ArrayRef) -> RecordBatch {
 
 fn column(ty: DataType) -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("c", ty, true)]))
+}
+
+/// What parquet-mr writes as its second version, and others on demand.
+#[test]
+fn texts_in_the_delta_encodings_are_read() {
+    let texts: Vec<Option<String>> =
+        (0..9_000).map(|n| (n % 7 != 3).then(|| format!("customer/{:04}/{}", n / 9, "ö".repeat(n % 40)))).collect();
+    let lists = arrow::array::ListArray::from_iter_primitive::<arrow::datatypes::Int32Type, _, _>(
+        (0..9_000).map(|n| (n % 5 != 0).then(|| (0..n % 4).map(Some).collect::<Vec<_>>())),
+    );
+    let words = array(StringArray::from_iter(
+        lists.values().as_primitive::<Int32Type>().iter().map(|n| n.map(|n| format!("w{n}"))),
+    ));
+    let (_, offsets, _, nulls) = lists.into_parts();
+    let field = Arc::new(Field::new("item", DataType::Utf8, true));
+    let lists = arrow::array::ListArray::new(field, offsets, words, nulls);
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("c", array(StringArray::from_iter(&texts)), true),
+        ("needed", array(StringArray::from_iter_values((0..9_000).map(|n| n.to_string()))), false),
+        ("bytes", array(BinaryArray::from_iter(texts.iter().map(|text| text.as_ref().map(String::as_bytes)))), true),
+        ("list", array(lists), true),
+    ])
+    .expect("columns of one length");
+    for encoding in [Encoding::DELTA_BYTE_ARRAY, Encoding::DELTA_LENGTH_BYTE_ARRAY] {
+        for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+            for codec in [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::GZIP(Default::default())] {
+                let properties = WriterProperties::builder()
+                    .set_writer_version(version)
+                    .set_dictionary_enabled(false)
+                    .set_encoding(encoding)
+                    .set_data_page_row_count_limit(2_000)
+                    .set_compression(codec)
+                    .build();
+                let body = parquet_body(&batch, properties);
+                let read = read_parquet(&body, &batch.schema(), BodyLimits::default());
+                assert_eq!(read.expect("fits"), batch, "{encoding} {version:?} {codec}");
+            }
+        }
+    }
+}
+
+/// On the wire each text is a number.
+#[test]
+fn texts_that_begin_alike_are_counted_in_full() {
+    let text = "a".repeat(1 << 20);
+    let batch = one("c", array(StringArray::from_iter_values((0..64).map(|_| &text))));
+    let properties =
+        || WriterProperties::builder().set_dictionary_enabled(false).set_encoding(Encoding::DELTA_BYTE_ARRAY);
+    let body = parquet_body(&batch, properties().set_compression(Compression::SNAPPY).build());
+    assert!(body.len() < 200 << 10, "{}", body.len());
+    let limits = BodyLimits { batch_bytes: 8 << 20, ..BodyLimits::default() };
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(&body).expect("room");
+    let mut rows = ParquetRows::open(file).expect("a footer");
+    rows.start(batch.schema(), limits).expect("fits");
+    let mut read = 0;
+    while let Some(part) = rows.next_batch().expect("fits") {
+        assert!(part.num_rows() <= 8, "{} rows of a MiB at once", part.num_rows());
+        read += part.num_rows();
+    }
+    assert_eq!(read, 64);
 }
 
 proptest! {

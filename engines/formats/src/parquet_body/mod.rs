@@ -1,5 +1,6 @@
 //! Parquet bodies. The footer comes last, so that the whole body must be at hand, in a file.
 
+mod delta;
 mod footer;
 mod pages;
 mod thrift;

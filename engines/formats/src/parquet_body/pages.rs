@@ -9,6 +9,7 @@ use std::io::Read as _;
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
+use super::delta;
 use super::footer::read_at;
 use super::thrift::Thrift;
 use super::{invalid, unsupported};
@@ -41,7 +42,10 @@ pub(super) fn check(file: &mut File, length: u64, group: &RowGroupMetaData, limi
     let mut cost = Cost::default();
     let rows = u64::try_from(group.num_rows()).map_err(|_| invalid("a row group has a negative number of rows"))?;
     for column in group.columns() {
-        let chunk = Chunk::walk(file, length, column)?;
+        let mut chunk = Chunk::walk(file, length, column)?;
+        if chunk.delta {
+            chunk.judge(file, column, rows)?;
+        }
         chunk.charge(column, rows, &mut cost)?;
         if cost.open > MAX_OPEN {
             return Err(FormatError::batch_too_large("a row group", MAX_OPEN as usize, SMALLER));
@@ -60,6 +64,8 @@ struct Chunk {
     largest: u64,
     /// Bytes of a value in the page where they are largest.
     widest: u64,
+    /// Whether a page has an encoding that makes more of its texts than it holds.
+    delta: bool,
 }
 
 impl Chunk {
@@ -100,14 +106,21 @@ impl Chunk {
             }
             self.dictionary = self.dictionary.max(unpacked);
         } else {
-            if matches!(page.encoding, 6 | 7) {
-                let what = "the encodings DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY are not read";
-                return Err(unsupported(what, "write PLAIN or dictionary pages"));
-            }
+            self.delta |= matches!(page.encoding, DELTA_LENGTH_BYTE_ARRAY | DELTA_BYTE_ARRAY);
             self.values += values;
             self.largest = self.largest.max(unpacked);
             self.widest = self.widest.max(unpacked.div_ceil(values.max(1)));
         }
+        Ok(())
+    }
+
+    /// Counts the texts of pages that hold them in a delta encoding as they are when they are written out.
+    fn judge(&mut self, file: &File, column: &ColumnChunkMetaData, rows: u64) -> Result<()> {
+        let made = delta::check(file, column, rows)?;
+        // Two lengths of each value are held with a page.
+        self.largest = self.largest.saturating_add(made.values.saturating_mul(8));
+        self.unpacked = self.unpacked.saturating_add(made.bytes);
+        self.widest = self.widest.max(made.widest);
         Ok(())
     }
 
@@ -165,6 +178,9 @@ fn check_gzip(file: &mut File, at: u64, packed: u64, page: &Page) -> Result<()> 
 }
 
 const DICTIONARY_PAGE: i64 = 2;
+
+const DELTA_LENGTH_BYTE_ARRAY: i64 = 6;
+const DELTA_BYTE_ARRAY: i64 = 7;
 
 /// What is read of a `PageHeader`; a size below zero is none.
 #[derive(Default)]
