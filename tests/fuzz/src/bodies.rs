@@ -232,9 +232,12 @@ fn stored(ty: &ColumnType) -> DataType {
     }
 }
 
-/// Makes rows of the bytes, writes them in every format and reads them.
+/// Makes rows of the bytes, writes them and reads them: in one format, which the first byte names.
 pub fn answers(bytes: &[u8]) {
+    let Some((format, bytes)) = bytes.split_first() else { return };
     if let Ok(rows) = sample::rows(&COLUMNS, &mut Unstructured::new(bytes)) {
-        written_again(&[rows], &Format::ALL);
+        // A file of Parquet takes as long as a hundred of the others.
+        let format = if *format == 0 { Format::Parquet } else { Format::ALL[usize::from(*format) % 5] };
+        written_again(&[rows], &[format]);
     }
 }
