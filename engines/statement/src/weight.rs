@@ -24,6 +24,8 @@ const MAX_RELATIONS: u64 = 100;
 const MAX_LEVELS: u64 = 40;
 /// Subqueries in expressions of subqueries in expressions …: each level doubles the planner's work.
 const MAX_NESTED: u64 = 8;
+/// Calls of `unnest` of the whole statement: the planner compares each with each.
+const MAX_UNNESTS: u64 = 200;
 /// Terms of one expression after substitution.
 const MAX_TERMS: u64 = 2_000;
 /// Columns of all steps together: a join of two relations of ten columns has twenty.
@@ -48,6 +50,7 @@ struct Size {
     relations: u64,
     levels: u64,
     nested: u64,
+    unnests: u64,
     total: u64,
     /// Columns of the relation itself.
     width: u64,
@@ -72,6 +75,7 @@ impl Size {
         self.relations = self.relations.saturating_add(other.relations);
         self.levels = self.levels.max(other.levels);
         self.nested = self.nested.max(other.nested);
+        self.unnests = self.unnests.saturating_add(other.unnests);
         self.total = self.total.saturating_add(other.total);
         self.widths = self.widths.saturating_add(other.widths);
     }
@@ -88,6 +92,7 @@ impl Size {
             MAX_COLUMNS,
         )?;
         over("levels of subqueries in expressions", self.nested, MAX_NESTED)?;
+        over("calls of unnest", self.unnests, MAX_UNNESTS)?;
         over("queries on top of each other", self.levels, MAX_LEVELS)?;
         over("terms in one expression, with each column's definition in its place", self.heaviest(), MAX_TERMS)?;
         over("terms, with each column's definition in its place", self.total, MAX_TOTAL)
@@ -155,7 +160,7 @@ impl Walk<'_> {
         }
         size.widths = size.widths.saturating_add(size.width);
         // WHERE and its like may name inputs, GROUP BY and its like outputs too.
-        sources.push(Size { total: 0, relations: 0, widths: 0, ..size.clone() });
+        sources.push(Size { total: 0, relations: 0, unnests: 0, widths: 0, ..size.clone() });
         let rest = [&select.selection, &select.having, &select.qualify];
         for clause in rest {
             self.clause(&sources, clause, &mut size)?;
@@ -300,11 +305,14 @@ struct Terms {
     levels: u64,
     /// Levels of subqueries in it, itself counted.
     nested: u64,
+    /// Calls of `unnest` in it and in its subqueries.
+    unnests: u64,
 }
 
 impl Terms {
     fn extra(&self) -> Size {
-        Size { relations: self.relations, levels: self.levels, nested: self.nested, total: self.all, ..Size::default() }
+        let &Self { relations, levels, nested, unnests, all: total, .. } = self;
+        Size { relations, levels, nested, unnests, total, ..Size::default() }
     }
 
     fn add(&mut self, terms: u64, opaque: bool) {
@@ -336,6 +344,7 @@ impl Visitor for Counter<'_> {
                 self.terms.relations = self.terms.relations.saturating_add(size.relations);
                 self.terms.nested = self.terms.nested.max(size.nested + 1);
                 self.terms.levels = self.terms.levels.max(size.levels);
+                self.terms.unnests = self.terms.unnests.saturating_add(size.unnests);
                 self.terms.add(size.total, self.opaque > 0);
                 ControlFlow::Continue(())
             }
@@ -357,6 +366,7 @@ impl Visitor for Counter<'_> {
             None => 1,
         };
         self.terms.add(terms, self.opaque > 0);
+        self.terms.unnests += u64::from(calls(expr, |name| name == "unnest"));
         self.opaque += usize::from(self.stays_in_place(expr));
         ControlFlow::Continue(())
     }
@@ -371,11 +381,16 @@ impl Visitor for Counter<'_> {
 
 impl Counter<'_> {
     fn stays_in_place(&self, expr: &Expr) -> bool {
-        let Expr::Function(Function { name, over, .. }) = expr else { return false };
-        let aggregate = || match &name.0[..] {
-            [part] => part.as_ident().is_some_and(|ident| self.walk.functions.is_aggregate(&folded(ident))),
-            _ => false,
-        };
-        over.is_some() || aggregate()
+        let over = matches!(expr, Expr::Function(Function { over: Some(_), .. }));
+        over || calls(expr, |name| self.walk.functions.is_aggregate(name))
+    }
+}
+
+/// Whether the expression is the call of a function with such a name.
+fn calls(expr: &Expr, is: impl Fn(&str) -> bool) -> bool {
+    let Expr::Function(Function { name, .. }) = expr else { return false };
+    match &name.0[..] {
+        [part] => part.as_ident().is_some_and(|ident| is(&folded(ident))),
+        _ => false,
     }
 }

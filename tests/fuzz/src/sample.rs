@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
-    Int16Array, Int32Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray,
-    TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
+    Int32Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
@@ -24,7 +23,6 @@ fn array(field: &FieldRef, rows: usize, source: Source<'_, '_>) -> Result<ArrayR
     let nulls = field.is_nullable();
     Ok(match field.data_type() {
         DataType::Boolean => Arc::new(values::<bool>(rows, nulls, source)?.into_iter().collect::<BooleanArray>()),
-        DataType::Int8 => Arc::new(Int8Array::from(values(rows, nulls, source)?)),
         DataType::Int16 => Arc::new(Int16Array::from(values(rows, nulls, source)?)),
         DataType::Int32 => Arc::new(Int32Array::from(values(rows, nulls, source)?)),
         DataType::Int64 => Arc::new(Int64Array::from(values(rows, nulls, source)?)),

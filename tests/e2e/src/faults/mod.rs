@@ -116,7 +116,7 @@ pub type Fault = (Kind, Operation);
 /// How often each fault was dealt.
 pub type Dealt = BTreeMap<Fault, u32>;
 
-/// Cases that run side by side.
+/// Cases that run side by side in all lanes: more of them would make a query wait past its deadline for the emulator alone.
 const AT_ONCE: usize = 12;
 
 /// Deals every fault `rounds` times on S3; an error when one of them was not dealt, or a row is lost, doubled or wrong.
@@ -144,8 +144,9 @@ pub async fn rounds_beside(store: Store, rounds: u32, lanes: u32, told: impl Fn(
     let done = AtomicU32::new(0);
     let after_round = || told(done.fetch_add(1, Ordering::Relaxed) + 1);
     let mut dealt = Dealt::new();
-    let each =
-        (0..lanes.min(rounds)).map(|first| one_lane(store, (first..rounds).step_by(lanes as usize), &after_round));
+    let at_once = AT_ONCE.div_ceil(lanes as usize);
+    let each = (0..lanes.min(rounds))
+        .map(|first| one_lane(store, (first..rounds).step_by(lanes as usize), at_once, &after_round));
     for lane in try_join_all(each).await? {
         lane.into_iter().for_each(|(fault, times)| *dealt.entry(fault).or_default() += times);
     }
@@ -159,24 +160,35 @@ pub async fn rounds_beside(store: Store, rounds: u32, lanes: u32, told: impl Fn(
 }
 
 /// Some rounds, one after the other.
-async fn one_lane(store: Store, rounds: impl Iterator<Item = u32>, after_round: &impl Fn()) -> Result<Dealt> {
+async fn one_lane(
+    store: Store,
+    rounds: impl Iterator<Item = u32>,
+    at_once: usize,
+    after_round: &impl Fn(),
+) -> Result<Dealt> {
     match store {
         Store::S3 => {
             let moto = Moto::start().await?;
-            deal(&moto.bucket("lake").await?, moto.url(), rounds, after_round).await
+            deal(&moto.bucket("lake").await?, moto.url(), rounds, at_once, after_round).await
         }
         Store::Azure => {
             let azurite = Azurite::start().await?;
-            deal(&azurite.bucket("lake").await?, azurite.url(), rounds, after_round).await
+            deal(&azurite.bucket("lake").await?, azurite.url(), rounds, at_once, after_round).await
         }
     }
 }
 
-async fn deal(bucket: &Bucket, url: &str, rounds: impl Iterator<Item = u32>, after_round: &impl Fn()) -> Result<Dealt> {
+async fn deal(
+    bucket: &Bucket,
+    url: &str,
+    rounds: impl Iterator<Item = u32>,
+    at_once: usize,
+    after_round: &impl Fn(),
+) -> Result<Dealt> {
     let proxy = Proxy::start(url).await?;
     let mut options = [impatient(Options::serve()?), impatient(Options::serve()?)];
     for round in rounds {
-        options = one_round(options, round, bucket, &proxy).await?;
+        options = one_round(options, round, at_once, bucket, &proxy).await?;
         after_round();
     }
     Ok(proxy.dealt())
@@ -185,8 +197,8 @@ async fn deal(bucket: &Bucket, url: &str, rounds: impl Iterator<Item = u32>, aft
 /// Deadlines short enough that a store which says nothing is not waited for long.
 fn impatient(options: Options) -> Options {
     options
-        .setting("storage.request_timeout", "3s")
-        .setting("storage.retry_timeout", "6s")
+        .setting("storage.request_timeout", "5s")
+        .setting("storage.retry_timeout", "15s")
         .setting("query.max_timeout", "50s")
 }
 
@@ -197,14 +209,20 @@ fn faults() -> impl Iterator<Item = Fault> {
 }
 
 /// Each fault once, on a dataset of its own; answers how to start the gateways again.
-async fn one_round(options: [Options; 2], round: u32, bucket: &Bucket, proxy: &Proxy) -> Result<[Options; 2]> {
+async fn one_round(
+    options: [Options; 2],
+    round: u32,
+    at_once: usize,
+    bucket: &Bucket,
+    proxy: &Proxy,
+) -> Result<[Options; 2]> {
     let gateways = bucket.two_gateways(proxy.url(), options).await?;
     let [writer, reader] = gateways.each_ref().map(Gateway::client);
     let cases = case::all(round).map(|case| async move {
         let named = |error| format!("{case:?}: {error}").into();
         case.run(writer, reader, bucket, proxy).await.map_err(named)
     });
-    let tables: Result<Vec<law::Table>> = futures::stream::iter(cases).buffer_unordered(AT_ONCE).try_collect().await;
+    let tables: Result<Vec<law::Table>> = futures::stream::iter(cases).buffer_unordered(at_once).try_collect().await;
     let tables = tables?;
     law::for_other_readers(bucket, &tables).await?;
     // Nothing that a process remembers may be what holds the law.
