@@ -404,8 +404,11 @@ proptest! {
                 push(&lake, id, &batch).await;
             }
             let snapshot = snapshot(&lake, id).await;
-            // Filters run inside the Parquet reader, as queries have it.
-            let pruned = session(&lake, &snapshot, SessionConfig::new().set_bool("datafusion.execution.parquet.pushdown_filters", true));
+            // Filters run inside the Parquet reader too; what DataFusion does wrong for aggregates is off, as queries have it.
+            let config = SessionConfig::new()
+                .set_bool("datafusion.execution.parquet.pushdown_filters", true)
+                .set_bool("datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown", false);
+            let pruned = session(&lake, &snapshot, config);
             for filter in [format!("id >= {low}"), format!("\"Größe (m)\" < {low}"), format!("\"Größe (m)\" > {low}"), format!("word > 'w{low:+04}'"), format!("id = {low} or id is null")] {
                 let matching = ask_session(&pruned, &format!("select count(*) from t where {filter}")).await;
                 // The same predicate hidden from every optimisation, on every row.

@@ -69,6 +69,9 @@ fn config(threads: usize, batch_rows: usize) -> SessionConfig {
     // A filter that fails inside the Parquet reader comes back as text of a storage error. Above it, the
     // error keeps its type; files, row groups and pages are skipped all the same.
     options.execution.parquet.pushdown_filters = false;
+    // DataFusion 55.2 takes a typed NULL for the least value there is: when a partition begins with NULLs, its filter for
+    // `min` is left out of those for the other aggregates, and rows are skipped that are less.
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     config
 }
 

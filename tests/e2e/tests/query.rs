@@ -169,6 +169,20 @@ async fn a_caller_that_leaves_gives_the_processor_back_within_a_second() -> Resu
 }
 
 #[tokio::test]
+async fn least_and_greatest_are_found_behind_nothing() -> Result {
+    let gateway = Gateway::start().await?;
+    let client = gateway.client();
+    client.create("lab.sparse", &[("n", "bigint"), ("word", "string")]).await?.expect(201)?;
+    for rows in ["{}\n{}\n", "{}\n", "{\"n\":9,\"word\":\"i\"}\n", "{\"n\":0,\"word\":\"a\"}\n"] {
+        client.push("lab.sparse", rows).await?.expect(200)?;
+    }
+    let answer =
+        client.query("SELECT min(n) AS a, max(n) AS b, min(word) AS c, max(word) AS d FROM lab.sparse").await?;
+    assert_eq!(answer.expect(200)?.json()?["rows"], json!([{ "a": 0, "b": 9, "c": "a", "d": "i" }]));
+    Ok(())
+}
+
+#[tokio::test]
 async fn rows_arrive_before_the_query_has_ended() -> Result {
     let gateway = Gateway::demo().await?;
     let sql = "SELECT a.origin, b.destination FROM demo.flights a CROSS JOIN demo.flights b";
