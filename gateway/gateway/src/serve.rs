@@ -11,7 +11,7 @@ use lakegate_config::{ByteSize, Settings, Storage};
 use lakegate_lake::{AzureOptions, Lake, LakeOptions, S3Options, StoreOptions, UpkeepOptions, Which};
 use lakegate_query::{Engine, EngineOptions};
 use lakegate_rest::{App, Edge, Limits};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -66,7 +66,7 @@ impl Gateway {
     /// Opens folder, catalog, storage and engine, and binds the port. Nothing is served yet.
     pub(crate) async fn open(settings: &Settings) -> Result<Self> {
         let folder = DataFolder::open(&settings.data_dir)?;
-        let listener = bind(settings.rest.listen).await?;
+        let listener = bind(settings.rest.listen)?;
         let address = listener.local_addr().map_err(|e| Failure::other(e.to_string()))?;
         let catalog = open_catalog(settings).await?;
         let lake = open_lake(settings, catalog.as_ref()).await?;
@@ -147,8 +147,21 @@ impl Gateway {
 /// How long the catalog may take to close.
 const CLOSE: Duration = Duration::from_secs(5);
 
-async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+/// Connections that may wait to be accepted; one more is sent away, and its client tries again a second later. The system
+/// may allow fewer.
+const BACKLOG: u32 = 4_096;
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A port can be used again at once after a stop.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener> {
+    listen(address).map_err(|error| {
         Failure::usage(format!(
             "cannot listen on {address}: {error}; choose another with --listen 127.0.0.1:7790, or port 0 for any"
         ))
