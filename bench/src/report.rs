@@ -31,7 +31,8 @@ pub(crate) fn print(file: &str) -> Result {
     let lines = text.lines().map(serde_json::from_str).collect::<serde_json::Result<Vec<Value>>>()?;
     let mut out = std::io::stdout().lock();
     for run in lines.iter().filter_map(|line| line.get("run")) {
-        writeln!(out, "Run on {}: {} × {}\n", run["commit"], run["processors"], run["processor"])?;
+        let [commit, processor] = ["commit", "processor"].map(|name| run[name].as_str().unwrap_or_default());
+        writeln!(out, "Run on {commit}: {} × {processor}\n", run["processors"])?;
     }
     for (suite, figure) in FIGURES {
         let table = Table::of(&lines, suite, figure);

@@ -22,7 +22,7 @@ impl Table {
     /// with the same type are left as they are, so that it is safe to repeat.
     ///
     /// Errors: [`LakeError::SchemaMismatch`] for a column that may not be null, [`LakeError::ColumnExists`],
-    /// [`LakeError::UnsupportedType`], [`LakeError::Contended`], [`LakeError::Storage`].
+    /// [`LakeError::UnsupportedType`], [`LakeError::Contended`], [`LakeError::Damaged`], [`LakeError::Storage`].
     pub async fn add_columns(self: &Arc<Self>, columns: Vec<Column>) -> Result<Arc<Snapshot>> {
         let table = Arc::clone(self);
         // Runs to its end even when the caller stops waiting: a commit is never left half known.
@@ -31,6 +31,7 @@ impl Table {
     }
 
     async fn alter(&self, columns: &[Column]) -> Result<Arc<Snapshot>> {
+        self.snapshot_and_log().await?;
         let _advance = self.advance.lock().await;
         for _ in 0..MAX_LOST_RACES {
             let newest = self.catch_up().await?;

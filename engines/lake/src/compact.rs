@@ -75,7 +75,7 @@ impl Table {
         let Ok(_alone) = self.rewriting.try_lock() else {
             return Err(LakeError::Overtaken);
         };
-        let snapshot = self.snapshot().await?;
+        let snapshot = self.snapshot_and_log().await?;
         let chosen = choose(&snapshot.files, options.eagerly);
         if chosen.is_empty() {
             return Ok(None);

@@ -94,7 +94,7 @@ impl Table {
     ///
     /// Errors: [`LakeError::NoVersionYet`]; [`LakeError::VersionExpired`].
     pub async fn version_at(&self, time: DateTime<Utc>) -> Result<u64> {
-        let newest = self.snapshot().await?.version;
+        let newest = self.snapshot_and_log().await?.version;
         if self.committed_at(newest).await? <= time {
             return Ok(newest);
         }
@@ -135,7 +135,7 @@ impl Table {
     /// At most `limit` versions, the newest first, all of them before `before` when that is given. Ends where the
     /// log has been cleaned up. Costs a request per version.
     pub async fn history(&self, limit: usize, before: Option<u64>) -> Result<Vec<VersionInfo>> {
-        let end = self.snapshot().await?.version + 1;
+        let end = self.snapshot_and_log().await?.version + 1;
         let mut next = before.map_or(end, |before| before.min(end));
         let mut found = Vec::new();
         while next > 0 && found.len() < limit {

@@ -19,6 +19,7 @@ use lakegate_catalog::DatasetId;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt as _};
+use parking_lot::Mutex;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use url::Url;
@@ -50,6 +51,8 @@ pub(crate) struct Log {
     pub(crate) files: Arc<dyn ObjectStore>,
     store: LogStoreRef,
     pub(crate) damages: Arc<Damages>,
+    /// The newest commit that was written or read here, and its bytes.
+    newest: Mutex<Option<(u64, u64)>>,
 }
 
 /// What a replay finds.
@@ -73,7 +76,7 @@ impl Log {
         let url = Url::parse(&format!("lake://store/{dataset}/")).map_err(|e| LakeError::Defect(e.to_string()))?;
         let files: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(root), dataset.to_string()));
         let store = default_logstore(Arc::clone(&files), Arc::clone(root), &url, &StorageConfig::default());
-        Ok(Self { dataset, files, store, damages: Arc::clone(damages) })
+        Ok(Self { dataset, files, store, damages: Arc::clone(damages), newest: Mutex::default() })
     }
 
     /// Writes version 0: the columns and our table properties.
@@ -110,10 +113,12 @@ impl Log {
     /// Reads the newest version from checkpoint and commits. Errors: [`LakeError::Damaged`] when one of them is gone or
     /// is not what was written.
     pub(crate) async fn replay(&self) -> Result<Replayed> {
-        let replayed = match self.try_replay().await {
-            Ok(replayed) => Ok(replayed),
-            Err(error) => Err(self.explained(error, None).await),
-        };
+        let mut replayed = self.try_replay().await;
+        if let Err(error) = &replayed
+            && self.is_whole_behind(error, None).await?
+        {
+            replayed = self.try_replay().await;
+        }
         if replayed.is_ok() {
             self.damages.log_is_whole(self.dataset);
         }
@@ -130,8 +135,8 @@ impl Log {
     /// The columns and files of a version; of the newest when none is named. Errors: as [`Log::replay`].
     pub(crate) async fn state(&self, version: Option<u64>) -> Result<Snapshot> {
         match self.try_state(version).await {
-            Ok(state) => Ok(state),
-            Err(error) => Err(self.explained(error, version).await),
+            Err(error) if self.is_whole_behind(&error, version).await? => self.try_state(version).await,
+            state => state,
         }
     }
 
@@ -172,10 +177,21 @@ impl Log {
 
     /// Whether a version is in the log; one request.
     pub(crate) async fn has(&self, version: u64) -> Result<bool> {
+        Ok(self.bytes_of(version).await?.is_some())
+    }
+
+    async fn bytes_of(&self, version: u64) -> Result<Option<u64>> {
         match self.files.head(&commit_path(version)).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn met(&self, version: u64, bytes: usize) {
+        let mut newest = self.newest.lock();
+        if newest.is_none_or(|(known, _)| known <= version) {
+            *newest = Some((version, bytes as u64));
         }
     }
 
@@ -193,6 +209,7 @@ impl Log {
             // A commit says at least who made it. What is empty was cut, and its rows must not be missed in silence.
             return Err(self.unreadable(&commit_path(version), version, "it is empty".to_owned()).await);
         }
+        self.met(version, bytes.len());
         Ok(Some(actions))
     }
 
@@ -204,34 +221,36 @@ impl Log {
         }
     }
 
-    /// Whether a version that was there is there: an error when it is not. One request.
+    /// Whether a version that was there is there, as long as it was: an error when it is not. One request.
     pub(crate) async fn check(&self, version: u64) -> Result<()> {
-        if self.has(version).await? {
+        let expected = (*self.newest.lock()).filter(|(known, _)| *known == version).map(|(_, bytes)| bytes);
+        let found = self.bytes_of(version).await?;
+        if found.is_some() && (expected.is_none() || found == expected) {
             return Ok(());
         }
         self.damages
-            .judge(self.dataset, commit_path(version).as_ref(), Some(version), None, None)
+            .judge(self.dataset, commit_path(version).as_ref(), Some(version), expected, None)
             .await?
             .map_or(Ok(()), Err)
     }
 
-    /// The damage behind an error of a replay; the error itself when the store only failed in passing, or nothing lasting
-    /// is to be seen.
-    async fn explained(&self, error: LakeError, version: Option<u64>) -> LakeError {
-        let lasting = match &error {
-            LakeError::Log(_) | LakeError::Parquet(_) | LakeError::Arrow(_) | LakeError::Storage(_) => !passes(&error),
+    /// Whether every file of the log is as it should be after all, and a replay that failed with `error` is worth another
+    /// try: a folder that is listed while commits come in may be listed with gaps. Errors: [`LakeError::Damaged`].
+    async fn is_whole_behind(&self, error: &LakeError, version: Option<u64>) -> Result<bool> {
+        let lasting = match error {
+            LakeError::Log(_) | LakeError::Parquet(_) | LakeError::Arrow(_) | LakeError::Storage(_) => !passes(error),
             _ => false,
         };
         if !lasting {
-            return error;
+            return Ok(false);
         }
         match self.find_damage(version).await {
-            Ok(()) => error,
-            Err(damaged @ LakeError::Damaged(_)) => damaged,
+            Ok(()) => Ok(true),
+            Err(damaged @ LakeError::Damaged(_)) => Err(damaged),
             // What failed now may have failed before.
             Err(other) => {
                 tracing::debug!(dataset = %self.dataset, error = %other, "a log could not be examined");
-                error
+                Ok(false)
             }
         }
     }
@@ -290,7 +309,10 @@ impl Log {
         for pause in REFUSAL_PAUSES {
             let entry = CommitOrBytes::LogBytes(ours.clone());
             let doubt = match self.store.write_commit_entry(version, entry, uuid::Uuid::new_v4()).await {
-                Ok(()) => return Ok(Attempt::Landed),
+                Ok(()) => {
+                    self.met(version, ours.len());
+                    return Ok(Attempt::Landed);
+                }
                 Err(TransactionError::VersionAlreadyExists(_)) => None,
                 Err(error) => Some(error),
             };

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::append::{Append, FILE_BYTES};
 use crate::compact::{WORTH_WHILE, removal};
+use crate::damage::Damage;
 use crate::error::{LakeError, Result};
 use crate::history::Past;
 use crate::log::{Attempt, Log, Replayed, remember};
@@ -85,9 +86,12 @@ impl Table {
         self.catch_up().await
     }
 
-    /// The newest version, whose commit is there: what is committed behind a gap could never be read. Costs two small
-    /// requests side by side. Errors: [`LakeError::Damaged`].
+    /// The newest version, whose commit is there and whose log is not known to be damaged: what is committed behind a gap
+    /// could never be read. Costs two small requests side by side. Errors: [`LakeError::Damaged`].
     pub async fn snapshot_and_log(&self) -> Result<Arc<Snapshot>> {
+        if let Some(damage) = self.log.damages.of(self.dataset).await.filter(Damage::in_log) {
+            return Err(LakeError::Damaged(damage));
+        }
         let (snapshot, there) = futures::join!(self.snapshot(), self.log.check(self.known().version));
         there?;
         snapshot

@@ -33,6 +33,8 @@ impl Table {
     pub(crate) async fn vacuum(&self, retention: Duration) -> Result<Vacuumed> {
         let retention = chrono::TimeDelta::from_std(retention).unwrap_or(chrono::TimeDelta::MAX);
         let oldest = chrono::Utc::now().checked_sub_signed(retention).unwrap_or(chrono::DateTime::UNIX_EPOCH);
+        // What a damaged log does not say is needed may be needed by what is restored of it.
+        self.snapshot_and_log().await?;
         let old = self.log.files.list(None);
         let old = old.try_filter(|file| std::future::ready(is_data(&file.location) && file.last_modified < oldest));
         let mut parts = old.try_chunks(AT_ONCE).map_err(|error| error.1);

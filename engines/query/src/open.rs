@@ -100,13 +100,18 @@ impl Opener<'_> {
     /// A name in `as_of` that the statement does not read would be a version that nobody gets.
     fn check_names(&self, relations: &[Relation]) -> Result<()> {
         let reads = |wanted: &DatasetName| {
-            relations.iter().any(|relation| matches!(relation, Relation::Dataset { name, .. } if name == wanted))
+            relations.iter().any(|relation| match relation {
+                // With a version of its own it would not get this one.
+                Relation::Dataset { name, part: Part::Rows(None) | Part::Versions, .. } => name == wanted,
+                _ => false,
+            })
         };
         match self.as_of.names().find(|name| !reads(name)) {
             None => Ok(()),
-            Some(name) => {
-                Err(StatementError::AsOf(format!("as_of names `{name}`, which the statement does not read")).into())
-            }
+            Some(name) => Err(StatementError::AsOf(format!(
+                "as_of names `{name}`, which the statement does not read, or reads at a version of its own"
+            ))
+            .into()),
         }
     }
 

@@ -107,7 +107,7 @@ fn part_of(table: &str) -> Result<(&str, Part)> {
     match table.split_once('$') {
         None => Ok((table, Part::Rows(None))),
         Some((dataset, "versions")) => Ok((dataset, Part::Versions)),
-        Some((_, other)) => Err(StatementError::NotSupported(format!("`${}`; there is `$versions`", clip(other)))),
+        Some((_, other)) => Err(StatementError::NotSupported(format!("`${}` (there is `$versions`)", clip(other)))),
     }
 }
 

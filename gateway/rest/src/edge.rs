@@ -90,6 +90,10 @@ impl Edge {
                 format!("a request may have at most {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes together");
             return Err(Problem::new(ErrorKind::TooLarge, "headers_too_large", detail));
         }
+        if headers.get_all(header::HOST).iter().nth(1).is_some() {
+            let detail = "this request has more than one Host header";
+            return Err(Problem::new(ErrorKind::Invalid, "invalid_request", detail));
+        }
         match host(uri, headers) {
             Some(host) if self.loopback && !self.is_ours(&host) => {
                 let host: String = host.chars().take(100).collect();

@@ -40,7 +40,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             // serde would also take a list of the fields in their order.
             return Err(invalid("the body must be a JSON object".to_owned()));
         }
-        serde_json::from_value(value).map(Self).map_err(|error| invalid(error.to_string()))
+        serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
+            let field = error.path().to_string();
+            let why = error.into_inner();
+            invalid(if field == "." { why.to_string() } else { format!("`{field}`: {why}") })
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use lakegate_e2e::client::dataset_path;
 use lakegate_e2e::{Answer, Client, Gateway, Result};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 const COLUMNS: &[(&str, &str)] = &[("id", "bigint"), ("name", "string")];
@@ -243,6 +244,36 @@ async fn a_damaged_log_fails_its_dataset_alone() -> Result {
 }
 
 /// The pointer to the newest checkpoint only saves a list.
+/// What would be committed behind such a gap could never be read, and what is removed might be needed when it is closed.
+#[tokio::test]
+async fn nothing_is_committed_to_or_removed_from_a_log_that_is_damaged() -> Result {
+    let gateway = Gateway::start().await?;
+    let client = gateway.client();
+    for (name, harm) in [("lab.cut", 40_usize), ("lab.lost", 0)] {
+        let table = dataset(&gateway, name).await?;
+        client.push(name, "{\"id\":1}\n").await?.expect(200)?;
+        let newest = commit(&table, 2);
+        let whole = std::fs::read(&newest)?;
+        match harm {
+            0 => std::fs::remove_file(&newest)?,
+            bytes => std::fs::write(&newest, &whole[..bytes])?,
+        }
+        let path = dataset_path(name);
+        let columns = json!({ "add_columns": [{ "name": "more", "type": "bigint" }] });
+        damaged(client.push(name, "{\"id\":2}\n").await?, name, "00002.json")?;
+        damaged(client.send(Method::PATCH, &path, &columns).await?, name, "00002.json")?;
+        damaged(client.call(Method::POST, &format!("{path}/compact")).await?, name, "00002.json")?;
+        damaged(client.call(Method::POST, &format!("{path}/vacuum")).await?, name, "00002.json")?;
+        damaged(client.get(&format!("{path}/versions")).await?, name, "00002.json")?;
+        damaged(client.query(&format!("SELECT max(version) FROM {name}$versions")).await?, name, "00002.json")?;
+        assert!(!commit(&table, 3).exists(), "{name}");
+        std::fs::write(&newest, &whole)?;
+        client.push(name, "{\"id\":2}\n").await?.expect(200)?;
+        assert_eq!(client.count(name).await?, 2_002);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_lost_or_garbled_pointer_to_the_checkpoint_is_done_without() -> Result {
     let gateway = Gateway::start().await?;

@@ -223,3 +223,14 @@ async fn pyarrow_pushes_and_reads_every_format() -> Result {
     assert_eq!(types[0], types[1]);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_type_that_a_format_cannot_carry_is_refused_by_name() -> Result {
+    let gateway = Gateway::start().await?;
+    for (sql, column) in [("SELECT INTERVAL '1 month' AS span", "span"), ("SELECT [{x: INTERVAL '1 day'}] AS l", "l")] {
+        let body = json!({ "sql": sql, "format": "parquet" });
+        let refused = gateway.client().post("/v1/query", &body).await?.expect_problem(400, "unsupported_type")?;
+        assert!(refused.text().contains(column), "{}", refused.text());
+    }
+    Ok(())
+}

@@ -1,7 +1,7 @@
 //! Answers in Arrow and Parquet: writers into a buffer that is emptied after each step.
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, IntervalUnit, SchemaRef};
 use arrow::ipc::writer::{FileWriter, StreamWriter};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
@@ -73,7 +73,7 @@ impl Writer {
 fn parquet(schema: &SchemaRef) -> Result<ArrowWriter<Vec<u8>>> {
     for field in schema.fields() {
         let alone = arrow::datatypes::Schema::new(vec![field.clone()]);
-        if ArrowSchemaConverter::new().convert(&alone).is_err() {
+        if ArrowSchemaConverter::new().convert(&alone).is_err() || has_months_and_days(field.data_type()) {
             return Err(unsupported(Format::Parquet, field.name(), field.data_type()));
         }
     }
@@ -83,6 +83,19 @@ fn parquet(schema: &SchemaRef) -> Result<ArrowWriter<Vec<u8>>> {
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         .build();
     ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(FormatError::from)
+}
+
+/// Whether there is an interval of months, days and nanoseconds in it: the writer has a type for it, and no way to write it.
+fn has_months_and_days(ty: &DataType) -> bool {
+    match ty {
+        DataType::Interval(IntervalUnit::MonthDayNano) => true,
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => has_months_and_days(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_months_and_days(field.data_type())),
+        _ => false,
+    }
 }
 
 impl From<ParquetError> for FormatError {

@@ -180,6 +180,12 @@ mod tests {
     }
 
     #[test]
+    fn instants_with_nanoseconds_are_no_text() {
+        let body = r#"[{"a":"2024-01-01T00:00:00.123456789Z","b":"2024-01-01T00:00:00.1234567","c":"1.23456789Z"}]"#;
+        assert_eq!(infer(Format::Json, body).as_deref(), Ok("a timestamp, b string, c string"));
+    }
+
+    #[test]
     fn a_json_column_of_two_kinds_is_refused() {
         let error = infer(Format::NdJson, "{\"a\":{\"b\":[1]}}\n\n{\"a\":{\"b\":[2,\"x\"]}}\n").expect_err("two kinds");
         assert_eq!(error.code(), "type_mismatch");

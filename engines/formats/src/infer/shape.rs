@@ -53,9 +53,17 @@ impl Shape {
     }
 }
 
-/// Whether text is an instant that a `timestamp` column takes.
+/// Whether text is an instant. One with more than six digits after the second is too: it is refused when the rows are
+/// read, which says why, instead of making text of the column for good.
 pub(super) fn is_instant(text: &str) -> bool {
-    time::read_date_time(text).is_some_and(|time| time.zoned)
+    let read = match text.split_once('.') {
+        Some((whole, rest)) if rest.bytes().take(7).all(|byte| byte.is_ascii_digit()) => {
+            let zone = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+            time::read_date_time(&format!("{whole}{zone}"))
+        }
+        _ => time::read_date_time(text),
+    };
+    read.is_some_and(|time| time.zoned)
 }
 
 /// What the numbers of a column need.
