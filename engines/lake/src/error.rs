@@ -1,5 +1,6 @@
 //! What can go wrong between a dataset and its storage.
 
+use std::io::ErrorKind as ErrorOf;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -158,6 +159,15 @@ impl LakeError {
         }
     }
 
+    /// Whether a disk is full, or a quota used up, at the bottom of this.
+    fn is_for_want_of_room(&self) -> bool {
+        let mut causes = std::iter::successors(Some(self as &dyn std::error::Error), |error| error.source());
+        causes.any(|cause| {
+            let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            matches!(kind, Some(ErrorOf::StorageFull | ErrorOf::QuotaExceeded))
+        })
+    }
+
     /// The stable code of the problem document.
     pub fn code(&self) -> &'static str {
         match self {
@@ -180,7 +190,7 @@ impl LakeError {
             Self::TooSlow(_) => "upkeep_too_slow",
             Self::NoRoom(_) => "rewrite_out_of_room",
             Self::Storage(_) | Self::Log(_) | Self::Reading(_) | Self::Parquet(ParquetError::External(_)) => {
-                "storage_unavailable"
+                if self.is_for_want_of_room() { "storage_full" } else { "storage_unavailable" }
             }
             Self::Parquet(_) | Self::Arrow(_) | Self::Defect(_) => "internal",
         }
@@ -189,4 +199,22 @@ impl LakeError {
 
 fn shown(time: &DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_one_that_is_out_of_reach() {
+        for (kind, code) in [
+            (ErrorOf::StorageFull, "storage_full"),
+            (ErrorOf::QuotaExceeded, "storage_full"),
+            (ErrorOf::ConnectionRefused, "storage_unavailable"),
+        ] {
+            let source = Box::new(std::io::Error::from(kind));
+            let error = LakeError::from(object_store::Error::Generic { store: "lake", source });
+            assert_eq!((error.code(), error.kind()), (code, ErrorKind::Unavailable));
+        }
+    }
 }

@@ -60,10 +60,14 @@ pub(crate) enum Command {
     Backup(BackupArgs),
 }
 
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "it takes an IP address and a port, such as 127.0.0.1:7790".to_owned())
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Address and port for REST; port 0 takes any free one [default: 127.0.0.1:7780]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
 }
 
@@ -76,7 +80,7 @@ pub(crate) struct BackupArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
     /// Address and port for REST; port 0 takes any free one [default: 127.0.0.1:7780]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
     /// Delete the demo's data first and start over
     #[arg(long)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, Method, Uri, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use lakegate_catalog::ErrorKind;
@@ -79,7 +79,7 @@ impl Edge {
         Some(layer)
     }
 
-    fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<()> {
+    fn admit(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<()> {
         if uri.path_and_query().map_or(0, |url| url.as_str().len()) > MAX_URL {
             let detail = format!("this URL has more than {MAX_URL} bytes; send the statement with POST");
             return Err(Problem::new(ErrorKind::TooLarge, "uri_too_long", detail));
@@ -91,10 +91,10 @@ impl Edge {
             return Err(Problem::new(ErrorKind::TooLarge, "headers_too_large", detail));
         }
         if headers.get_all(header::HOST).iter().nth(1).is_some() {
-            let detail = "this request has more than one Host header";
-            return Err(Problem::new(ErrorKind::Invalid, "invalid_request", detail));
+            return Err(Problem::invalid("this request has more than one Host header"));
         }
         match host(uri, headers) {
+            None if version == Version::HTTP_11 => Err(Problem::invalid("this request has no Host header")),
             Some(host) if self.loopback && !self.is_ours(&host) => {
                 let host: String = host.chars().take(100).collect();
                 let detail = format!(
@@ -185,7 +185,7 @@ fn first<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// The middleware that refuses what no handler should see.
 pub(crate) async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match app.edge.admit(request.uri(), request.headers()) {
+    match app.edge.admit(request.version(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }

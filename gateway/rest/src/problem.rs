@@ -231,6 +231,9 @@ impl From<LakeError> for Problem {
         }
         let problem = Self::new(error.kind(), error.code(), error.to_string());
         match error.kind() {
+            _ if error.code() == "storage_full" => {
+                problem.hide("storage is full: nothing can be written until there is room; what is stored can be read")
+            }
             ErrorKind::Unavailable => problem.hide("storage cannot be reached or refuses writes; retry"),
             ErrorKind::Internal => problem.hide(HIDDEN),
             _ => problem,

@@ -145,3 +145,32 @@ async fn a_reader_that_takes_nothing_is_let_go() -> Result {
     };
     timeout(Duration::from_secs(40), running).await?
 }
+
+/// What comes back for bytes that a client library would not send.
+async fn told(gateway: &Gateway, request: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address(gateway)).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await??;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() -> Result {
+    let gateway = Gateway::start().await?;
+    for headers in ["", "Host: localhost\r\nHost: evil.example\r\n"] {
+        let answer = told(&gateway, &format!("GET /healthz HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")).await?;
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("Host header"), "{answer}");
+    }
+    let answer = told(&gateway, "GET /healthz HTTP/1.0\r\n\r\n").await?;
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_start_page_says_where_it_is() -> Result {
+    let gateway = Gateway::start().await?;
+    let page = gateway.client().get("/").await?.expect(200)?.text();
+    assert!(page.contains(&format!("curl -s http://{}/v1/query", address(&gateway))), "{page}");
+    Ok(())
+}
