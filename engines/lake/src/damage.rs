@@ -125,8 +125,14 @@ impl Damages {
     /// Counts and remembers; the log of the process has it once.
     fn note(&self, damage: Damage, seen: Seen) -> LakeError {
         self.met.fetch_add(1, Ordering::Relaxed);
-        let known = self.found.lock().insert(damage.dataset, (damage.clone(), seen));
-        if known.is_none_or(|(known, _)| known.file != damage.file || known.harm != damage.harm) {
+        let mut found = self.found.lock();
+        let known = found.get(&damage.dataset).map(|(known, _)| known.clone());
+        // A damaged log says more than a damaged file: nothing may be committed behind it.
+        if damage.in_log() || known.as_ref().is_none_or(|known| !known.in_log()) {
+            found.insert(damage.dataset, (damage.clone(), seen));
+        }
+        drop(found);
+        if known.is_none_or(|known| known.file != damage.file || known.harm != damage.harm) {
             let Damage { dataset, file, version, harm } = &damage;
             tracing::error!(%dataset, file, version, ?harm, "a dataset is damaged");
         }

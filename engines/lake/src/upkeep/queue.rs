@@ -134,7 +134,9 @@ impl Queue {
                 let job = serve(due);
                 jobs.spawn(async move { turn.end(job.await) });
             }
-            let rested = self.rested().map(tokio::time::Instant::from_std);
+            // While all places are taken, one that comes free is what is waited for: who has rested enough would wake this
+            // at once, again and again.
+            let rested = if jobs.len() < AT_ONCE { self.rested() } else { None }.map(tokio::time::Instant::from_std);
             tokio::select! {
                 () = self.news.notified() => {}
                 _ = jobs.join_next(), if !jobs.is_empty() => {}
