@@ -281,4 +281,23 @@ mod tests {
         queue.close();
         running.await.expect("ends");
     }
+
+    #[tokio::test]
+    async fn it_sleeps_while_all_places_are_taken() {
+        let queue = queue();
+        for id in ids::<{ AT_ONCE + 1 }>() {
+            let rest = Rest { failures: 1, until: Instant::now() };
+            queue.state.lock().resting.insert(id, rest);
+            queue.ask(Due::Commit(id)).expect("room");
+        }
+        let mut running = Box::pin(Arc::clone(&queue).run(|_| std::future::pending()));
+        let mut polls = 0;
+        let polled = std::future::poll_fn(|context| {
+            polls += 1;
+            running.as_mut().poll(context)
+        });
+        let _ = tokio::time::timeout(Duration::from_millis(50), polled).await;
+        assert_eq!((queue.usage().running, queue.usage().waiting), (AT_ONCE, 1));
+        assert!(polls < 100, "woken {polls} times for nothing");
+    }
 }
