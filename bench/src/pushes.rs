@@ -166,30 +166,42 @@ fn synced_writes(threads: usize) -> Result<serde_json::Value> {
     Ok(summary(&mut times, LONG / 5))
 }
 
-/// One client on a table at version 10, 1,000 and 10,000, in turns with one on a new table.
+/// One client on tables that are 10, 1,000 and 10,000 pushes old and on a new one, in turns. Each round has a new table of
+/// none and of 10 pushes; the others age by as much as they are pushed to.
 async fn ages(record: &Recorder, gateway: &Gateway) -> Result {
     const PUSHES: u64 = 100;
-    let old = Pusher::new(gateway, "bench.old")?;
-    create(gateway, "bench.old").await?;
-    let mut version = 0;
-    for (at, age) in AGES.into_iter().enumerate() {
-        while version < age {
-            old.push().await?;
-            version += 1;
-        }
-        let name = format!("bench.new_{at}");
-        create(gateway, &name).await?;
-        let new = Pusher::new(gateway, &name)?;
-        let (mut old_times, mut new_times) = (Vec::new(), Vec::new());
+    let [young, old, ancient] = AGES;
+    let kept = [aged(gateway, "bench.old", old).await?, aged(gateway, "bench.ancient", ancient).await?];
+    for round in 1..=ROUNDS {
+        let new = aged(gateway, &format!("bench.new_{round}"), 0).await?;
+        let young = aged(gateway, &format!("bench.young_{round}"), young).await?;
+        let [old, ancient] = &kept;
+        let turns = [&new, &young, old, ancient];
+        let mut times = turns.map(|_| Vec::new());
         for _ in 0..PUSHES {
-            old_times.push(old.push().await?);
-            new_times.push(new.push().await?);
-            version += 1;
+            for (pusher, times) in turns.iter().zip(&mut times) {
+                times.push(pusher.push().await?);
+            }
         }
-        for (side, mut times) in [("old table", old_times), ("new table", new_times)] {
+        let [new, olds @ ..] = times.map(|mut times| {
             let span = times.iter().sum();
-            record.measured("ages", &format!("after {age} pushes"), side, 1, summary(&mut times, span))?;
+            summary(&mut times, span)
+        });
+        for (age, old) in AGES.into_iter().zip(olds) {
+            let what = format!("after {age} pushes");
+            record.measured("ages", &what, "old table", round, old)?;
+            record.measured("ages", &what, "new table", round, new.clone())?;
         }
     }
     Ok(())
+}
+
+/// One who pushes to a table that has been pushed to so many times.
+async fn aged(gateway: &Gateway, dataset: &str, pushes: u64) -> Result<Pusher> {
+    create(gateway, dataset).await?;
+    let pusher = Pusher::new(gateway, dataset)?;
+    for _ in 0..pushes {
+        pusher.push().await?;
+    }
+    Ok(pusher)
 }

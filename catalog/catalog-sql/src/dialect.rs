@@ -71,4 +71,26 @@ impl Dialect {
             .and_then(|code| code.parse::<u32>().ok());
         code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
     }
+
+    /// Whether the disk of the database has no room: SQLITE_FULL, or `disk_full` of PostgreSQL.
+    pub(crate) fn is_full(error: &sqlx::Error) -> bool {
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        matches!(code.as_deref(), Some("13" | "53100"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn want_of_room_is_told_from_other_failures() -> Result<(), sqlx::Error> {
+        use sqlx::{Connection as _, Executor as _};
+        let mut database = sqlx::SqliteConnection::connect("sqlite::memory:").await?;
+        database.execute("CREATE TABLE t (text TEXT); PRAGMA max_page_count = 3").await?;
+        let grow = "INSERT INTO t VALUES (hex(zeroblob(100000)))";
+        assert!(Dialect::is_full(&database.execute(grow).await.expect_err("full")));
+        assert!(!Dialect::is_full(&database.execute("INSERT INTO u VALUES (1)").await.expect_err("no table")));
+        Ok(())
+    }
 }

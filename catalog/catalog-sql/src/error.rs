@@ -2,6 +2,7 @@
 
 use lakegate_catalog::{CatalogError, ErrorKind};
 
+use crate::dialect::Dialect;
 use crate::schema::SCHEMA_VERSION;
 
 /// Why a database cannot be used as a catalog.
@@ -74,6 +75,7 @@ impl From<Failure> for CatalogError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Catalog(error) => error,
+            Failure::Database(error) if Dialect::is_full(&error) => Self::Full(Box::new(error)),
             Failure::Database(error) => Self::store(error),
             Failure::Late => Self::store(ConnectError::Late),
         }

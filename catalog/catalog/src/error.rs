@@ -105,6 +105,9 @@ pub enum CatalogError {
     /// The store behind the catalog failed or could not be reached.
     #[error("the catalog's store failed: {0}")]
     Store(#[source] Box<dyn StdError + Send + Sync>),
+    /// The store has no room for what is to be written; what it holds can be read.
+    #[error("the catalog's store has no room: {0}")]
+    Full(#[source] Box<dyn StdError + Send + Sync>),
     /// The store answered something that this version cannot read.
     #[error("the catalog holds a record that this version cannot read: {0}")]
     Corrupt(String),
@@ -117,7 +120,7 @@ impl CatalogError {
             Self::Invalid { .. } => ErrorKind::Invalid,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::AlreadyExists { .. } | Self::LastOwner => ErrorKind::Conflict,
-            Self::Store(_) => ErrorKind::Unavailable,
+            Self::Store(_) | Self::Full(_) => ErrorKind::Unavailable,
             Self::Corrupt(_) => ErrorKind::Internal,
         }
     }
@@ -130,6 +133,7 @@ impl CatalogError {
             Self::AlreadyExists { .. } => "already_exists",
             Self::LastOwner => "last_owner",
             Self::Store(_) => "catalog_unavailable",
+            Self::Full(_) => "storage_full",
             Self::Corrupt(_) => "internal",
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use lakegate_catalog::ErrorKind;
 
 use crate::format::Format;
+use crate::infer::{MAX_COLUMNS, MAX_FIELDS};
 
 /// The result of reading or writing a body.
 pub type Result<T, E = FormatError> = std::result::Result<T, E>;
@@ -209,12 +210,14 @@ pub enum FormatError {
         limit: u64,
     },
     /// More columns than a dataset may have.
-    #[error("{place}: more than {limit} columns; gather rare keys in a list of key and value")]
+    #[error("{place}: more than {limit} {what}; gather rare keys in a list of key and value")]
     TooManyColumns {
         /// Where.
         place: Place,
         /// The limit.
         limit: usize,
+        /// What is counted.
+        what: &'static str,
     },
     /// A format that this reader does not have.
     #[error("{format} is not read by this reader")]
@@ -402,8 +405,12 @@ impl FormatError {
         Self::RowTooLarge { place: Place::default(), limit }
     }
 
-    pub(crate) fn too_many_columns(limit: usize) -> Self {
-        Self::TooManyColumns { place: Place::default(), limit }
+    pub(crate) fn too_many_columns() -> Self {
+        Self::TooManyColumns { place: Place::default(), limit: MAX_COLUMNS, what: "columns" }
+    }
+
+    pub(crate) fn too_many_fields() -> Self {
+        Self::TooManyColumns { place: Place::default(), limit: MAX_FIELDS, what: "columns and fields of structs" }
     }
 
     /// Names the known column most like the unknown one, unless nothing is like it.

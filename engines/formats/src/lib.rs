@@ -31,6 +31,6 @@ pub use encode::{RowEncoder, answer_schema, unique_names, value_to_json};
 pub use error::{FormatError, Place, Result};
 pub use format::Format;
 pub use gunzip::Gunzip;
-pub use infer::Inferrer;
+pub use infer::{Inferrer, MAX_COLUMNS};
 pub use parquet_body::ParquetRows;
 pub use unzstd::Unzstd;

@@ -1,6 +1,7 @@
 //! Unpacks zstd bodies as they arrive.
 
 use zstd::stream::raw::{DParameter, Decoder, Operation as _};
+use zstd::zstd_safe::get_frame_content_size;
 
 use crate::error::{FormatError, Result};
 
@@ -10,6 +11,9 @@ const STEP: usize = 64 << 10;
 /// Frames may refer back 8 MiB at most, as RFC 9659 has it for HTTP; the decoder keeps that much.
 const WINDOW_LOG: u32 = 23;
 
+/// The longest header of a frame (RFC 8878, 3.1.1): magic, descriptor, window, dictionary and size.
+const HEADER: usize = 18;
+
 const DAMAGED: FormatError = FormatError::Zstd("the compressed data are damaged, or need a window over 8 MiB");
 
 /// A decoder for `Content-Encoding: zstd`: frames one after the other, skippable ones passed over.
@@ -18,6 +22,10 @@ pub struct Unzstd {
     decoder: Decoder<'static>,
     /// Whether a frame has begun and not ended; also before the first one.
     within: bool,
+    /// The first bytes of this frame, a header at most.
+    header: Vec<u8>,
+    /// Bytes that this frame has given.
+    frame: u64,
     output: u64,
     max_output: u64,
     buffer: Vec<u8>,
@@ -28,14 +36,18 @@ impl Unzstd {
     pub fn new(max_output: u64) -> Result<Self> {
         let mut decoder = Decoder::new().map_err(|_| DAMAGED)?;
         decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG)).map_err(|_| DAMAGED)?;
-        Ok(Self { decoder, within: true, output: 0, max_output, buffer: vec![0; STEP] })
+        let header = Vec::with_capacity(HEADER);
+        Ok(Self { decoder, within: true, header, frame: 0, output: 0, max_output, buffer: vec![0; STEP] })
     }
 
     /// Unpacks a piece; an error of the sink ends it and is answered.
     pub fn feed(&mut self, mut bytes: &[u8], sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         loop {
             let status = self.decoder.run_on_buffers(bytes, &mut self.buffer).map_err(|_| DAMAGED)?;
+            let missing = (HEADER - self.header.len()).min(status.bytes_read);
+            self.header.extend_from_slice(&bytes[..missing]);
             bytes = &bytes[status.bytes_read..];
+            self.frame += status.bytes_written as u64;
             self.output += status.bytes_written as u64;
             if self.output > self.max_output {
                 return Err(FormatError::BodyTooLarge { limit: self.max_output });
@@ -45,6 +57,9 @@ impl Unzstd {
             }
             if status.bytes_read > 0 || status.bytes_written > 0 {
                 self.within = status.remaining > 0;
+                if !self.within {
+                    self.end_frame()?;
+                }
             }
             // A full buffer means that there may be more to come without further input.
             if bytes.is_empty() && status.bytes_written < STEP {
@@ -54,6 +69,18 @@ impl Unzstd {
                 return Err(DAMAGED);
             }
         }
+    }
+
+    /// Compares what a frame gave with what its header said: the decoder does not when the last block is empty and comes in
+    /// pieces.
+    fn end_frame(&mut self) -> Result<()> {
+        let declared = get_frame_content_size(&self.header).map_err(|_| DAMAGED)?;
+        if declared.is_some_and(|declared| declared != self.frame) {
+            return Err(DAMAGED);
+        }
+        self.header.clear();
+        self.frame = 0;
+        Ok(())
     }
 
     /// Ends the stream. Errors: `truncated_body`.
@@ -108,6 +135,15 @@ mod tests {
         }
         for bad in [&[&packed[..], b"trailing"].concat()[..], b"this is not zstd"] {
             assert_eq!(unpack(bad, 3, 100).expect_err("damaged").code(), "invalid_zstd");
+        }
+    }
+
+    #[test]
+    fn a_frame_holds_as_much_as_it_says() {
+        // 10,488 bytes, it says, and then one last block of none.
+        let empty = b"\x28\xb5\x2f\xfd\x71\0\xf8\x27\x01\0\0";
+        for piece in 1..=empty.len() {
+            assert_eq!(unpack(empty, piece, 20_000).expect_err("empty").code(), "invalid_zstd", "{piece}");
         }
     }
 }

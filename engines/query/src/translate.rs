@@ -36,7 +36,7 @@ pub(crate) fn translate(error: &DataFusionError, budgets: Budgets) -> QueryError
         DataFusionError::ArrowError(inner, _) => arrow(inner, budgets),
         DataFusionError::SchemaError(inner, _) => schema(inner),
         DataFusionError::SQL(inner, _) => QueryError::InvalidStatement(inner.to_string()),
-        DataFusionError::NotImplemented(text) => StatementError::NotSupported(clean(text)).into(),
+        DataFusionError::NotImplemented(text) => not_supported(text),
         DataFusionError::Plan(text) | DataFusionError::Configuration(text) => QueryError::InvalidStatement(clean(text)),
         DataFusionError::Execution(text) => QueryError::Evaluation(clean(text)),
         DataFusionError::ResourcesExhausted(_) => QueryError::MemoryExhausted,
@@ -53,6 +53,17 @@ pub(crate) fn translate(error: &DataFusionError, budgets: Budgets) -> QueryError
     }
 }
 
+/// What DataFusion does not implement; a subquery that it could not turn into a join is told in words of SQL.
+fn not_supported(text: &str) -> QueryError {
+    let correlated = ["ScalarSubquery", "InSubquery", "Exists(", "OuterReferenceColumn"];
+    let what = if correlated.iter().any(|word| text.contains(word)) {
+        "a subquery that refers to the row around it in another way than `its column = outer column`".to_owned()
+    } else {
+        clean(text)
+    };
+    StatementError::NotSupported(what).into()
+}
+
 fn storage(error: &dyn std::fmt::Display) -> QueryError {
     tracing::error!(%error, "storage failed under a query");
     QueryError::Storage
@@ -67,7 +78,7 @@ fn arrow(error: &ArrowError, budgets: Budgets) -> QueryError {
         | ArrowError::InvalidArgumentError(text)
         | ArrowError::JsonError(text)
         | ArrowError::SchemaError(text) => QueryError::Evaluation(clean(text)),
-        ArrowError::NotYetImplemented(text) => StatementError::NotSupported(clean(text)).into(),
+        ArrowError::NotYetImplemented(text) => not_supported(text),
         ArrowError::MemoryError(_)
         | ArrowError::OffsetOverflowError(_)
         | ArrowError::DictionaryKeyOverflowError
@@ -157,6 +168,13 @@ mod tests {
             DataFusionError::Context("somewhere".to_owned(), Box::new(cause)),
         ))));
         assert_eq!(translate(&wrapped, Budgets::default()).code(), "evaluation_failed");
+    }
+
+    #[test]
+    fn subqueries_that_cannot_be_planned_are_told_in_words_of_sql() {
+        let text = "Physical plan does not support logical expression ScalarSubquery(<subquery>)";
+        let shown = translate(&DataFusionError::NotImplemented(text.to_owned()), Budgets::default()).to_string();
+        assert!(shown.starts_with("a subquery that refers") && !shown.contains("logical"), "{shown}");
     }
 
     #[test]

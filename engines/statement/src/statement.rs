@@ -210,7 +210,7 @@ fn split_explain(statement: Ast) -> Result<(Box<Query>, Explain)> {
 
 fn not_allowed(statement: &Ast) -> StatementError {
     let text = statement.to_string();
-    let words: Vec<&str> = text.split_whitespace().take(2).collect();
+    let words: Vec<&str> = text.split_whitespace().take_while(|word| !word.starts_with('(')).take(2).collect();
     let statement = words.join(" ").chars().take(40).collect();
     StatementError::StatementNotAllowed { statement }
 }

@@ -24,9 +24,8 @@ impl Settings {
 
 fn toml_value(value: Printed) -> String {
     match value {
-        Printed::Number(number) => number.to_string(),
-        Printed::Truth(truth) => truth.to_string(),
         Printed::Text(text) => toml::Value::String(hide_secrets(&text)).to_string(),
+        plain => plain.to_string(),
     }
 }
 

@@ -49,6 +49,20 @@ pub enum ConfigError {
         /// The value as it was written, secrets hidden, at most 80 characters.
         value: String,
     },
+    /// Other settings do not leave room for the value.
+    #[error("{place}: `{key}` is {value}, and with the other settings it can be {bound}: {why}; change one of them")]
+    Unfitting {
+        /// The setting.
+        key: &'static str,
+        /// Where.
+        place: Place,
+        /// What was asked for.
+        value: String,
+        /// The nearest value that fits.
+        bound: String,
+        /// What it has to fit.
+        why: &'static str,
+    },
     /// The file is not TOML.
     #[error("{place}: not valid TOML: {message}")]
     Syntax {
@@ -69,6 +83,7 @@ impl ConfigError {
         match self {
             Self::UnknownKey { .. } => "unknown_setting",
             Self::BadValue { .. } => "bad_setting",
+            Self::Unfitting { .. } => "unfitting_setting",
             Self::Syntax { .. } => "bad_settings_file",
             Self::NoDataDir => "no_data_dir",
         }

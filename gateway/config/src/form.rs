@@ -1,5 +1,6 @@
 //! The forms that values have: how each is read from text, bounded and written back.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use crate::size::ByteSize;
 use crate::span;
 
 /// A value as `Settings::effective_toml` writes it.
+#[derive(PartialEq)]
 pub(crate) enum Printed {
     /// A TOML string.
     Text(String),
@@ -17,6 +19,16 @@ pub(crate) enum Printed {
     Number(usize),
     /// A TOML boolean.
     Truth(bool),
+}
+
+impl fmt::Display for Printed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+            Self::Truth(truth) => truth.fmt(f),
+        }
+    }
 }
 
 /// One form. The text may come from a flag, a variable or a TOML scalar.

@@ -1,5 +1,6 @@
 //! From flags, environment and file to settings: the one place that knows precedence.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::effective::hide_secrets;
@@ -30,48 +31,71 @@ impl Settings {
     /// whole, also what another overrides.
     pub fn from_sources(sources: &Sources) -> Result<Self, ConfigError> {
         let mut settings = Self::with_data_dir("");
+        let mut asked = Asked::new();
         if let Some((path, text)) = &sources.file {
             for entry in file::entries(path, text)? {
-                set(&mut settings, &entry.name, &entry.text, entry.place)?;
+                asked.extend([set(&mut settings, &entry.name, &entry.text, entry.place)?]);
             }
         }
         for (variable, value) in &sources.env {
             if let Some(name) = variable.strip_prefix(PREFIX) {
                 let name = name.to_ascii_lowercase().replace("__", ".");
-                set(&mut settings, &name, value, Place::Env(variable.clone()))?;
+                asked.extend([set(&mut settings, &name, value, Place::Env(variable.clone()))?]);
             }
         }
         for (name, value) in &sources.flags {
-            set(&mut settings, name, value, Place::Flag)?;
+            asked.extend([set(&mut settings, name, value, Place::Flag)?]);
         }
-        settings.complete(sources)
+        settings.complete(sources, &asked)
     }
 
-    /// Fills in what depends on other settings or on the environment.
-    fn complete(mut self, sources: &Sources) -> Result<Self, ConfigError> {
+    /// Fills in what depends on other settings or on the environment. A default gives way to what others leave it; a value
+    /// that somebody asked for is refused, not changed.
+    fn complete(mut self, sources: &Sources, asked: &Asked) -> Result<Self, ConfigError> {
         if self.data_dir == Path::new("") {
             self.data_dir = default_data_dir(&sources.env).ok_or(ConfigError::NoDataDir)?;
         }
         self.data_dir = absolute(&self.data_dir, &sources.env, &sources.working_dir);
+        let before = self.clone();
         self.query.timeout = self.query.timeout.min(self.query.max_timeout);
         self.query.memory_per_query = self.query.memory_per_query.min(self.query.memory);
         let longest = self.query.max_timeout.max(self.ingest.timeout);
         self.storage.retention = self.storage.retention.max(longest.saturating_mul(2));
+        for (name, why) in FITTED {
+            let key = keys::find(name).filter(|key| (key.get)(&before) != (key.get)(&self));
+            if let Some((key, place)) = key.and_then(|key| Some((key, asked.get(key.name)?))) {
+                let (value, bound) = ((key.get)(&before).to_string(), (key.get)(&self).to_string());
+                return Err(ConfigError::Unfitting { key: key.name, place: place.clone(), value, bound, why });
+            }
+        }
         Ok(self)
     }
 }
 
-fn set(settings: &mut Settings, name: &str, value: &str, place: Place) -> Result<(), ConfigError> {
+/// Where the settings come from that are not the defaults.
+type Asked = BTreeMap<&'static str, Place>;
+
+/// Settings that others bound, and by what.
+const FITTED: [(&str, &str); 3] = [
+    ("query.timeout", "no query may take longer than `query.max_timeout`"),
+    ("query.memory_per_query", "all queries together have `query.memory`"),
+    ("storage.retention", "readers and writers need their files for twice `query.max_timeout` and `ingest.timeout`"),
+];
+
+/// Sets one key; answers which it was and where it was asked for.
+fn set(settings: &mut Settings, name: &str, value: &str, place: Place) -> Result<(&'static str, Place), ConfigError> {
     let Some(key) = keys::find(name) else {
         return Err(unknown(name, place));
     };
-    let done = (key.set)(settings, value);
-    done.ok_or_else(|| ConfigError::BadValue {
-        key: key.name,
-        place,
-        expected: key.expected,
-        value: hide_secrets(value).chars().take(80).collect(),
-    })
+    match (key.set)(settings, value) {
+        Some(()) => Ok((key.name, place)),
+        None => Err(ConfigError::BadValue {
+            key: key.name,
+            place,
+            expected: key.expected,
+            value: hide_secrets(value).chars().take(80).collect(),
+        }),
+    }
 }
 
 fn unknown(name: &str, place: Place) -> ConfigError {

@@ -41,6 +41,11 @@ async fn backup(settings: &Settings, folder: &Path) -> Result<()> {
     if folder.exists() {
         return Err(Failure::usage(format!("{} is there already; name a new folder", folder.display())));
     }
+    let tables = Url::parse(&settings.storage_root()).ok().and_then(|root| root.to_file_path().ok());
+    if is_within(folder, &settings.data_dir) || tables.is_some_and(|tables| is_within(folder, &tables)) {
+        let detail = format!("{} is within the instance itself; name a folder outside of it", folder.display());
+        return Err(Failure::usage(detail));
+    }
     let begun = begun(folder);
     let made = make(settings, &catalog, &begun).await;
     let done = match made {
@@ -61,6 +66,12 @@ async fn backup(settings: &Settings, folder: &Path) -> Result<()> {
     let tables = done.root.map(|root| format!(" with storage.root = \"{}\", or where its copy is", shown(&root)));
     say(format_args!("restore: lakegate serve --data-dir {}{}", folder.display(), tables.unwrap_or_default()));
     Ok(())
+}
+
+/// Whether a folder to be made would be below another one, whatever links lead there.
+fn is_within(folder: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.ancestors().find_map(|there| there.canonicalize().ok());
+    real(folder).zip(real(other)).is_some_and(|(folder, other)| folder.starts_with(other))
 }
 
 /// The name of a backup that is not whole.

@@ -11,7 +11,7 @@ use lakegate_catalog::{
     Access, Caller, Column, Dataset, DatasetChange, DatasetId, DatasetKind, DatasetName, ErrorKind, GeometryColumn,
     MergeStrategy, Namespace, NewDataset, Page, PrincipalId, Role, Visibility,
 };
-use lakegate_formats::FormatError;
+use lakegate_formats::{FormatError, MAX_COLUMNS};
 use lakegate_lake::Snapshot;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -283,9 +283,6 @@ impl CreateDataset {
         })
     }
 }
-
-/// Columns that a dataset may have.
-const MAX_COLUMNS: usize = 1_000;
 
 /// Refuses a dataset that is too wide or has no columns.
 pub(crate) fn check_width(columns: &[Column]) -> Result<()> {

@@ -207,10 +207,13 @@ impl IntoResponse for Problem {
 
 const HIDDEN: &str = "something went wrong here; the request id finds it in the log";
 
+const FULL: &str = "storage is full: nothing can be written until there is room; what is stored can be read";
+
 impl From<CatalogError> for Problem {
     fn from(error: CatalogError) -> Self {
         let problem = Self::new(error.kind(), error.code(), error.to_string());
         match error.kind() {
+            _ if error.code() == "storage_full" => problem.hide(FULL),
             ErrorKind::Unavailable => problem.hide("the catalog cannot be reached; retry"),
             ErrorKind::Internal => problem.hide(HIDDEN),
             _ => problem,
@@ -231,9 +234,7 @@ impl From<LakeError> for Problem {
         }
         let problem = Self::new(error.kind(), error.code(), error.to_string());
         match error.kind() {
-            _ if error.code() == "storage_full" => {
-                problem.hide("storage is full: nothing can be written until there is room; what is stored can be read")
-            }
+            _ if error.code() == "storage_full" => problem.hide(FULL),
             ErrorKind::Unavailable => problem.hide("storage cannot be reached or refuses writes; retry"),
             ErrorKind::Internal => problem.hide(HIDDEN),
             _ => problem,

@@ -60,11 +60,11 @@ impl Tag {
         format!("W/\"{}\"", self.0)
     }
 
-    /// Whether the client has an answer with this tag.
+    /// Whether the client has an answer with this tag, or any (`*`).
     pub(crate) fn is_among(&self, headers: &HeaderMap) -> bool {
         let sent = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
         let mut tags = sent.flat_map(|value| value.split(',')).map(str::trim);
-        tags.any(|tag| tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == self.0)
+        tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == self.0)
     }
 
     /// The headers that let a cache keep the answer and ask before it uses it.
@@ -113,8 +113,7 @@ mod tests {
     #[test]
     fn a_client_may_send_several_tags() {
         let tag = Tag("ab".to_owned());
-        for (sent, among) in
-            [("W/\"ab\"", true), ("\"x\", \"ab\"", true), ("\"abc\"", false), ("*", false), ("", false)]
+        for (sent, among) in [("W/\"ab\"", true), ("\"x\", \"ab\"", true), ("\"abc\"", false), ("*", true), ("", false)]
         {
             let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, sent.parse().expect("header"))]);
             assert_eq!(tag.is_among(&headers), among, "{sent}");

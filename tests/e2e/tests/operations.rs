@@ -146,6 +146,9 @@ async fn a_stopped_instance_is_backed_up_too_and_nothing_is_overwritten() -> Res
     let (code, said) = backup(&options, &into).await?;
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("is there already"), "{said}");
+    let (code, said) = backup(&options, &options.data_dir().join("copy")).await?;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("is within the instance itself"), "{said}");
     let empty = Options::serve()?;
     let (code, said) = backup(&empty, &empty.folder().join("copy")).await?;
     assert_eq!(code, Some(2), "{said}");

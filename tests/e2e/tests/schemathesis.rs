@@ -46,9 +46,19 @@ async fn the_gateway_keeps_to_its_document() -> Result {
         .await?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     gateway.alive()?;
-    assert!(output.status.success(), "{said}");
+    assert!(output.status.success(), "{said}\nin short:\n{}", in_short(&said));
     let document = gateway.client().get("/openapi.json").await?.expect(200)?.json()?;
     judge(&document, &serde_json::from_slice(&std::fs::read(&counted)?)?)
+}
+
+/// Which operation failed in what, and how it is asked: a few lines to stand last, below pages of detail.
+fn in_short(said: &str) -> String {
+    let tells = |line: &&str| {
+        let line = line.trim_start();
+        ["___", "- ", "[", "curl ", "====", "Got ", "❌"].iter().any(|start| line.starts_with(start))
+    };
+    let clipped = |line: &str| line.trim().trim_matches('_').chars().take(240).collect::<String>();
+    said.lines().filter(tells).map(clipped).collect::<Vec<_>>().join("\n")
 }
 
 /// Every operation was answered well at least once, and none with an error of the gateway.

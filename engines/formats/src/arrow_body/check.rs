@@ -8,7 +8,7 @@ use lakegate_catalog::ColumnType;
 use super::{MAX_BODY, SMALLER, width};
 use crate::error::{FormatError, Result};
 use crate::format::Format;
-use crate::infer::MAX_COLUMNS;
+use crate::infer::MAX_FIELDS;
 
 /// Bytes of a batch once decompressed.
 const MAX_DECOMPRESSED: usize = 64 << 20;
@@ -27,7 +27,7 @@ pub(super) fn schema(schema: ipc::Schema<'_>) -> Result<()> {
     if schema.endianness() != ipc::Endianness::Little {
         return Err(unsupported("big-endian values are not read", "write little-endian ones"));
     }
-    let mut left = MAX_COLUMNS;
+    let mut left = MAX_FIELDS;
     for field in schema.fields().iter().flatten() {
         self::field(field, 1, &mut left)?;
     }
@@ -39,7 +39,7 @@ fn field(field: ipc::Field<'_>, depth: usize, left: &mut usize) -> Result<()> {
     if depth > 2 * ColumnType::MAX_DEPTH {
         return Err(FormatError::too_deep(ColumnType::MAX_DEPTH));
     }
-    *left = left.checked_sub(1).ok_or_else(|| FormatError::too_many_columns(MAX_COLUMNS))?;
+    *left = left.checked_sub(1).ok_or_else(|| FormatError::too_many_fields())?;
     field.children().iter().flatten().try_for_each(|child| self::field(child, depth + 1, left))
 }
 

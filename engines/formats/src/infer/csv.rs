@@ -28,7 +28,7 @@ impl Columns {
     /// Columns with the names of a header.
     pub(super) fn new(header: &Record) -> Result<Self> {
         if header.len() > MAX_COLUMNS {
-            return Err(FormatError::too_many_columns(MAX_COLUMNS));
+            return Err(FormatError::too_many_columns());
         }
         let columns = header.fields().map(|name| (name.unwrap_or_default().to_owned(), Fields::new())).collect();
         Ok(Self { columns })

@@ -19,8 +19,11 @@ const SAMPLE_ROWS: u64 = 10_000;
 /// Bytes of the sample; it ends with the row that reaches them.
 const SAMPLE_BYTES: u64 = 8 << 20;
 
-/// Columns and struct fields of one dataset, all counted.
-pub(crate) const MAX_COLUMNS: usize = 2_000;
+/// Columns that a dataset may have.
+pub const MAX_COLUMNS: usize = 1_000;
+
+/// Columns and fields of structs that a body may have, all counted.
+pub(crate) const MAX_FIELDS: usize = 2_000;
 
 /// Finds the columns of a body from its first 10,000 rows or 8 MiB.
 ///
@@ -219,7 +222,7 @@ mod tests {
         }
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(16), "]".repeat(16));
         assert_eq!(infer(Format::Json, &deep).expect_err("deep").code(), "nesting_too_deep");
-        let wide: Vec<String> = (0..=MAX_COLUMNS).map(|n| format!("\"c{n}\":1")).collect();
+        let wide: Vec<String> = (0..=MAX_FIELDS).map(|n| format!("\"c{n}\":1")).collect();
         let wide = format!("{{{}}}", wide.join(","));
         assert_eq!(infer(Format::Json, &wide).expect_err("wide").code(), "too_many_columns");
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use lakegate_catalog::{Column, ColumnType};
 
-use super::MAX_COLUMNS;
+use super::MAX_FIELDS;
 use crate::error::{FormatError, Result};
 use crate::text::{number, time};
 
@@ -128,8 +128,8 @@ impl Fields {
 
     fn insert(&mut self, key: &str, count: &mut usize) -> Result<usize> {
         *count += 1;
-        if *count > MAX_COLUMNS {
-            return Err(FormatError::too_many_columns(MAX_COLUMNS));
+        if *count > MAX_FIELDS {
+            return Err(FormatError::too_many_fields());
         }
         let at = self.fields.len();
         self.by_name.insert(key.to_owned(), at);

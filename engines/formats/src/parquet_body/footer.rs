@@ -8,7 +8,7 @@ use lakegate_catalog::ColumnType;
 use super::thrift::{STRUCT, Thrift};
 use super::{invalid, unsupported};
 use crate::error::{FormatError, Result};
-use crate::infer::MAX_COLUMNS;
+use crate::infer::MAX_FIELDS;
 
 /// Bytes of a footer; one of 2,000 columns and ten row groups takes a quarter.
 const MAX_FOOTER: u64 = 16 << 20;
@@ -110,8 +110,8 @@ impl Shape {
         })?;
         self.elements += 1;
         // Lists and maps have a level of their own beside each of ours.
-        if self.elements > 3 * MAX_COLUMNS {
-            return Err(FormatError::too_many_columns(MAX_COLUMNS));
+        if self.elements > 3 * MAX_FIELDS {
+            return Err(FormatError::too_many_fields());
         }
         while self.open.last() == Some(&0) {
             self.open.pop();
