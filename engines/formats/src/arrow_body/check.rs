@@ -39,7 +39,7 @@ fn field(field: ipc::Field<'_>, depth: usize, left: &mut usize) -> Result<()> {
     if depth > 2 * ColumnType::MAX_DEPTH {
         return Err(FormatError::too_deep(ColumnType::MAX_DEPTH));
     }
-    *left = left.checked_sub(1).ok_or_else(|| FormatError::too_many_fields())?;
+    *left = left.checked_sub(1).ok_or_else(FormatError::too_many_fields)?;
     field.children().iter().flatten().try_for_each(|child| self::field(child, depth + 1, left))
 }
 
