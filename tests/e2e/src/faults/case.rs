@@ -142,11 +142,13 @@ pub(super) async fn remove(gateway: Gateway, tables: &[Table], bucket: &Bucket, 
             proxy.arm(&table.id, *fault);
         }
     }
-    let (mut options, _) = gateway.stop().await?;
+    let (options, _) = gateway.stop().await?;
+    // Files are kept for as long as a query may run.
+    let hasty = options.clone().setting("query.timeout", "1s").setting("query.max_timeout", "1s");
     for _ in 0..ATTEMPTS {
-        let gateway = options.setting("query.timeout", "1s").setting("query.max_timeout", "1s").start().await?;
+        let gateway = hasty.clone().start().await?;
         let emptied = emptied(bucket).await?;
-        options = gateway.stop().await?.0;
+        gateway.stop().await?;
         if emptied {
             let waiting = tables.iter().find(|table| !proxy.is_spent(&table.id));
             return waiting.map_or(Ok(options), |table| Err(format!("{:?} was not met", table.faults).into()));
