@@ -113,7 +113,7 @@ impl Bucket {
                 Dialect::S3 => format!("list-type=2&prefix={prefix}&start-after={marker}"),
                 Dialect::Azure(_) => format!("restype=container&comp=list&prefix={prefix}&marker={marker}"),
             };
-            let page = self.send(self.request(Method::GET, "", &query)).await?;
+            let page = self.page(&query).await?;
             let page = std::str::from_utf8(&page)?;
             let next = match self.dialect {
                 Dialect::S3 => {
@@ -130,6 +130,18 @@ impl Bucket {
                 None => return Ok(keys),
             }
         }
+    }
+
+    /// One page of a list. Emulators stumble at times over objects that go while they are listed.
+    async fn page(&self, query: &str) -> Result<Bytes> {
+        const ATTEMPTS: usize = 5;
+        for _ in 1..ATTEMPTS {
+            let answer = self.request(Method::GET, "", query).send().await?;
+            if !answer.status().is_server_error() {
+                return Ok(answer.error_for_status()?.bytes().await?);
+            }
+        }
+        self.send(self.request(Method::GET, "", query)).await
     }
 
     /// An object's bytes.
