@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{FormatError, Result, clip};
+use crate::infer::MAX_COLUMNS;
 
 /// The fields of one record; kept between records for its buffers.
 #[derive(Default)]
@@ -40,6 +41,10 @@ pub(crate) fn read_record(text: &str, record: &mut Record) -> Result<()> {
     let line = text.strip_suffix('\n').unwrap_or(text);
     let mut rest = line.strip_suffix('\r').unwrap_or(line);
     loop {
+        // No dataset is wider: the rest need not be read to be refused.
+        if record.fields.len() >= MAX_COLUMNS {
+            return Err(FormatError::too_many_columns());
+        }
         rest = match rest.strip_prefix('"') {
             Some(quoted) => quoted_field(quoted, record)?,
             None => bare_field(rest, record)?,
