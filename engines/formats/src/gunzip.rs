@@ -21,6 +21,8 @@ const FLAG_RESERVED: u8 = 0xe0;
 pub struct Gunzip {
     part: Part,
     inflate: Decompress,
+    /// Of the header so far.
+    header: Crc,
     crc: Crc,
     output: u64,
     max_output: u64,
@@ -41,7 +43,7 @@ enum Part {
         length: u16,
         flags: u8,
     },
-    /// The extra field, the file name, the comment or the header's check sum: bytes to pass over.
+    /// The extra field, the file name or the comment: bytes to pass over.
     Extra {
         left: u16,
         flags: u8,
@@ -52,8 +54,9 @@ enum Part {
     Comment {
         flags: u8,
     },
+    /// The lower half of the header's check sum, little-endian.
     HeaderCrc {
-        left: u8,
+        first: Option<u8>,
     },
     /// Compressed data.
     Data,
@@ -72,6 +75,7 @@ impl Gunzip {
         Self {
             part: Part::Fixed { seen: 0, flags: 0 },
             inflate: Decompress::new(false),
+            header: Crc::new(),
             crc: Crc::new(),
             output: 0,
             max_output,
@@ -137,6 +141,10 @@ impl Gunzip {
 
     /// Takes one byte of a header or trailer.
     fn frame(&mut self, byte: u8) -> Result<Part> {
+        match self.part {
+            Part::HeaderCrc { .. } | Part::Trailer { .. } => {}
+            _ => self.header.update(&[byte]),
+        }
         Ok(match self.part {
             Part::Fixed { seen, flags } => fixed(seen, flags, byte)?,
             Part::ExtraLength { seen: 0, flags, .. } => Part::ExtraLength { seen: 1, length: u16::from(byte), flags },
@@ -148,8 +156,13 @@ impl Gunzip {
             Part::Extra { left, flags } => Part::Extra { left: left - 1, flags },
             Part::Name { flags } if byte == 0 => after_name(flags),
             Part::Comment { flags } if byte == 0 => after_comment(flags),
-            Part::HeaderCrc { left: 1 } => Part::Data,
-            Part::HeaderCrc { left } => Part::HeaderCrc { left: left - 1 },
+            Part::HeaderCrc { first: None } => Part::HeaderCrc { first: Some(byte) },
+            Part::HeaderCrc { first: Some(first) } => {
+                if self.header.sum() & 0xffff != u32::from(u16::from_le_bytes([first, byte])) {
+                    return Err(FormatError::Gzip("the check sum of its header is wrong"));
+                }
+                Part::Data
+            }
             Part::Trailer { seen, value } => self.trailer(seen, value | u64::from(byte) << (8 * seen))?,
             Part::Between if byte == 0x1f => fixed(0, 0, byte)?,
             Part::Between => return Err(FormatError::Gzip("something else follows the compressed data")),
@@ -165,6 +178,7 @@ impl Gunzip {
             return Err(FormatError::Gzip("its check sum or length is wrong"));
         }
         self.crc.reset();
+        self.header.reset();
         self.inflate.reset(false);
         Ok(Part::Between)
     }
@@ -203,7 +217,7 @@ fn after_name(flags: u8) -> Part {
 }
 
 fn after_comment(flags: u8) -> Part {
-    if flags & FLAG_HEADER_CRC != 0 { Part::HeaderCrc { left: 2 } } else { Part::Data }
+    if flags & FLAG_HEADER_CRC != 0 { Part::HeaderCrc { first: None } } else { Part::Data }
 }
 
 #[cfg(test)]
@@ -254,6 +268,23 @@ mod tests {
         });
         assert_eq!(error, Err(FormatError::BodyTooLarge { limit: 1 << 20 }));
         assert!(seen <= 1 << 20);
+    }
+
+    #[test]
+    fn a_header_is_held_to_its_check_sum() {
+        let mut encoder = GzBuilder::new().write(Vec::new(), Compression::fast());
+        encoder.write_all(b"text").expect("memory");
+        let plain = encoder.finish().expect("memory");
+        let mut header = plain[..10].to_vec();
+        header[3] = FLAG_HEADER_CRC;
+        let mut crc = Crc::new();
+        crc.update(&header);
+        let with_sum = |sum: u32| [&header[..], &sum.to_le_bytes()[..2], &plain[10..]].concat();
+        let two = [with_sum(crc.sum()), with_sum(crc.sum())].concat();
+        for piece in 1..=two.len() {
+            assert_eq!(unpack(&two, piece, 100).as_deref(), Ok(&b"texttext"[..]), "{piece}");
+        }
+        assert_eq!(unpack(&with_sum(crc.sum() ^ 1), 3, 100).expect_err("damaged").code(), "invalid_gzip");
     }
 
     #[test]
