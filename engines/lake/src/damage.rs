@@ -183,3 +183,27 @@ impl Damages {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_damaged_file_does_not_hide_a_damaged_log() {
+        let damages = Damages::new(Arc::new(InMemory::new()));
+        let dataset = DatasetId::generate();
+        let of = |file: &str| Damage { dataset, file: file.to_owned(), version: None, harm: Harm::Missing };
+        for (met, told) in [
+            ("part-1.parquet", "part-1.parquet"),
+            ("part-2.parquet", "part-2.parquet"),
+            ("_delta_log/00000000000000000001.json", "_delta_log/00000000000000000001.json"),
+            ("part-3.parquet", "_delta_log/00000000000000000001.json"),
+        ] {
+            damages.note(of(met), None);
+            assert_eq!(damages.of(dataset).await.map(|damage| damage.file).as_deref(), Some(told), "{met}");
+        }
+        assert_eq!(damages.counts(), (4, 1));
+    }
+}

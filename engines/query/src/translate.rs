@@ -57,7 +57,9 @@ pub(crate) fn translate(error: &DataFusionError, budgets: Budgets) -> QueryError
 fn not_supported(text: &str) -> QueryError {
     let correlated = ["ScalarSubquery", "InSubquery", "Exists(", "OuterReferenceColumn"];
     let what = if correlated.iter().any(|word| text.contains(word)) {
-        "a subquery that refers to the row around it in another way than `its column = outer column`".to_owned()
+        "a subquery in such a place, or one that refers to the row around it in another way than `its column = outer \
+         column`,"
+            .to_owned()
     } else {
         clean(text)
     };
@@ -174,7 +176,7 @@ mod tests {
     fn subqueries_that_cannot_be_planned_are_told_in_words_of_sql() {
         let text = "Physical plan does not support logical expression ScalarSubquery(<subquery>)";
         let shown = translate(&DataFusionError::NotImplemented(text.to_owned()), Budgets::default()).to_string();
-        assert!(shown.starts_with("a subquery that refers") && !shown.contains("logical"), "{shown}");
+        assert!(shown.starts_with("a subquery in such a place") && !shown.contains("logical"), "{shown}");
     }
 
     #[test]

@@ -50,7 +50,9 @@ pub enum ConfigError {
         value: String,
     },
     /// Other settings do not leave room for the value.
-    #[error("{place}: `{key}` is {value}, and with the other settings it can be {bound}: {why}; change one of them")]
+    #[error(
+        "{place}: `{key}` is {value}, and the nearest that fits the other settings is {bound}: {why}; change one of them"
+    )]
     Unfitting {
         /// The setting.
         key: &'static str,

@@ -34,17 +34,17 @@ impl Settings {
         let mut asked = Asked::new();
         if let Some((path, text)) = &sources.file {
             for entry in file::entries(path, text)? {
-                asked.extend([set(&mut settings, &entry.name, &entry.text, entry.place)?]);
+                set(&mut settings, &mut asked, &entry.name, &entry.text, entry.place)?;
             }
         }
         for (variable, value) in &sources.env {
             if let Some(name) = variable.strip_prefix(PREFIX) {
                 let name = name.to_ascii_lowercase().replace("__", ".");
-                asked.extend([set(&mut settings, &name, value, Place::Env(variable.clone()))?]);
+                set(&mut settings, &mut asked, &name, value, Place::Env(variable.clone()))?;
             }
         }
         for (name, value) in &sources.flags {
-            asked.extend([set(&mut settings, name, value, Place::Flag)?]);
+            set(&mut settings, &mut asked, name, value, Place::Flag)?;
         }
         settings.complete(sources, &asked)
     }
@@ -82,20 +82,17 @@ const FITTED: [(&str, &str); 3] = [
     ("storage.retention", "readers and writers need their files for twice `query.max_timeout` and `ingest.timeout`"),
 ];
 
-/// Sets one key; answers which it was and where it was asked for.
-fn set(settings: &mut Settings, name: &str, value: &str, place: Place) -> Result<(&'static str, Place), ConfigError> {
+/// Sets one key, and remembers where it was asked for.
+fn set(settings: &mut Settings, asked: &mut Asked, name: &str, value: &str, place: Place) -> Result<(), ConfigError> {
     let Some(key) = keys::find(name) else {
         return Err(unknown(name, place));
     };
-    match (key.set)(settings, value) {
-        Some(()) => Ok((key.name, place)),
-        None => Err(ConfigError::BadValue {
-            key: key.name,
-            place,
-            expected: key.expected,
-            value: hide_secrets(value).chars().take(80).collect(),
-        }),
+    if (key.set)(settings, value).is_none() {
+        let value = hide_secrets(value).chars().take(80).collect();
+        return Err(ConfigError::BadValue { key: key.name, place, expected: key.expected, value });
     }
+    asked.insert(key.name, place);
+    Ok(())
 }
 
 fn unknown(name: &str, place: Place) -> ConfigError {

@@ -90,17 +90,17 @@ fn a_value_that_others_leave_no_room_for_is_refused() {
     for (text, expected) in [
         (
             "[query]\ntimeout = \"2h\"",
-            "lakegate.toml, line 2: `query.timeout` is 2h, and with the other settings it can be 1h: no query may take longer \
+            "lakegate.toml, line 2: `query.timeout` is 2h, and the nearest that fits the other settings is 1h: no query may take longer \
              than `query.max_timeout`; change one of them",
         ),
         (
             "[query]\nmemory = \"1GiB\"\nmemory_per_query = \"2GiB\"",
-            "lakegate.toml, line 3: `query.memory_per_query` is 2GiB, and with the other settings it can be 1GiB: all \
+            "lakegate.toml, line 3: `query.memory_per_query` is 2GiB, and the nearest that fits the other settings is 1GiB: all \
              queries together have `query.memory`; change one of them",
         ),
         (
             "[storage]\nretention = \"1h\"",
-            "lakegate.toml, line 2: `storage.retention` is 1h, and with the other settings it can be 2h: readers and writers \
+            "lakegate.toml, line 2: `storage.retention` is 1h, and the nearest that fits the other settings is 2h: readers and writers \
              need their files for twice `query.max_timeout` and `ingest.timeout`; change one of them",
         ),
     ] {

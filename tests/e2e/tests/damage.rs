@@ -243,7 +243,6 @@ async fn a_damaged_log_fails_its_dataset_alone() -> Result {
     Ok(())
 }
 
-/// The pointer to the newest checkpoint only saves a list.
 /// What would be committed behind such a gap could never be read, and what is removed might be needed when it is closed.
 #[tokio::test]
 async fn nothing_is_committed_to_or_removed_from_a_log_that_is_damaged() -> Result {
@@ -274,6 +273,7 @@ async fn nothing_is_committed_to_or_removed_from_a_log_that_is_damaged() -> Resu
     Ok(())
 }
 
+/// The pointer to the newest checkpoint only saves a list.
 #[tokio::test]
 async fn a_lost_or_garbled_pointer_to_the_checkpoint_is_done_without() -> Result {
     let gateway = Gateway::start().await?;

@@ -2,11 +2,9 @@
 
 use lakegate_catalog::{Column, ColumnType};
 
-use super::MAX_COLUMNS;
 use super::shape::{Numbers, is_instant};
 use crate::column::read_bool;
 use crate::csv::Record;
-use crate::error::{FormatError, Result};
 use crate::text::{number, time};
 
 /// What the fields of each column have shown so far.
@@ -26,12 +24,9 @@ struct Fields {
 
 impl Columns {
     /// Columns with the names of a header.
-    pub(super) fn new(header: &Record) -> Result<Self> {
-        if header.len() > MAX_COLUMNS {
-            return Err(FormatError::too_many_columns());
-        }
+    pub(super) fn new(header: &Record) -> Self {
         let columns = header.fields().map(|name| (name.unwrap_or_default().to_owned(), Fields::new())).collect();
-        Ok(Self { columns })
+        Self { columns }
     }
 
     pub(super) fn len(&self) -> usize {

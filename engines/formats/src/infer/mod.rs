@@ -121,7 +121,7 @@ impl Sample {
                 match columns {
                     None => {
                         check_names(record)?;
-                        *columns = Some(csv::Columns::new(record)?);
+                        *columns = Some(csv::Columns::new(record));
                         return Ok(false);
                     }
                     Some(columns) if record.is_blank() && columns.len() > 1 => return Ok(false),
@@ -180,6 +180,16 @@ mod tests {
     fn integers_that_nothing_holds_are_doubles() {
         assert_eq!(infer(Format::Json, r#"[{"a":-1},{"a":18446744073709551615}]"#).as_deref(), Ok("a double"));
         assert_eq!(infer(Format::Json, r#"[{"a":18446744073709551616}]"#).as_deref(), Ok("a double"));
+    }
+
+    #[test]
+    fn a_header_may_have_as_many_columns_as_a_dataset() {
+        let body = |columns: usize| {
+            let header: Vec<String> = (0..columns).map(|n| format!("c{n}")).collect();
+            format!("{}\n{}\n", header.join(","), vec!["1"; columns].join(","))
+        };
+        assert_eq!(infer(Format::Csv, &body(MAX_COLUMNS)).map(|columns| columns.matches("bigint").count()), Ok(1_000));
+        assert_eq!(infer(Format::Csv, &body(MAX_COLUMNS + 1)).expect_err("wide").code(), "too_many_columns");
     }
 
     #[test]
