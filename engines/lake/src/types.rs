@@ -76,8 +76,22 @@ fn unsupported(column: &str, why: &str) -> LakeError {
 /// Which column type stores an Arrow column: unsigned integers widen, dictionaries and views are
 /// decoded, timestamps become microseconds. `None` for a column of nulls only, which is not created.
 ///
-/// Errors: time, interval, duration, union and half-precision floats have no stored form.
+/// Errors: time, interval, duration, union, half-precision floats, structs without fields and more than
+/// [`ColumnType::MAX_DEPTH`] levels have no stored form.
 pub fn stored_type(column: &str, ty: &DataType) -> Result<Option<ColumnType>> {
+    stored_at(column, ty, 0)
+}
+
+/// The same for what stands `depth` levels deep.
+fn stored_at(column: &str, ty: &DataType, depth: usize) -> Result<Option<ColumnType>> {
+    if depth >= ColumnType::MAX_DEPTH {
+        let why = format!("it is nested more than {} levels deep; flatten it, or send text", ColumnType::MAX_DEPTH);
+        return Err(unsupported(column, &why));
+    }
+    let nested = |field: &Field| {
+        let found = stored_at(column, field.data_type(), depth + 1)?;
+        found.ok_or_else(|| unsupported(column, "a nested field holds only nulls, so its type is unknown"))
+    };
     Ok(Some(match ty {
         DataType::Null => return Ok(None),
         DataType::Boolean => ColumnType::Boolean,
@@ -98,22 +112,25 @@ pub fn stored_type(column: &str, ty: &DataType) -> Result<Option<ColumnType>> {
         DataType::Date32 | DataType::Date64 => ColumnType::Date,
         DataType::Timestamp(_, Some(_)) => ColumnType::Timestamp,
         DataType::Timestamp(_, None) => ColumnType::TimestampNtz,
-        DataType::Dictionary(_, value) => return stored_type(column, value),
-        DataType::RunEndEncoded(_, value) => return stored_type(column, value.data_type()),
+        DataType::Dictionary(_, value) => return stored_at(column, value, depth),
+        DataType::RunEndEncoded(_, value) => return stored_at(column, value.data_type(), depth),
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::FixedSizeList(item, _)
         | DataType::ListView(item)
-        | DataType::LargeListView(item) => ColumnType::List(Box::new(nested(column, item)?)),
+        | DataType::LargeListView(item) => ColumnType::List(Box::new(nested(item)?)),
+        DataType::Struct(fields) if fields.is_empty() => {
+            return Err(unsupported(column, "structs without fields are not stored; give it a field, or leave it out"));
+        }
         DataType::Struct(fields) => ColumnType::Struct(
             fields
                 .iter()
-                .map(|f| Ok(Column { name: f.name().clone(), ty: nested(column, f)?, nullable: f.is_nullable() }))
+                .map(|f| Ok(Column { name: f.name().clone(), ty: nested(f)?, nullable: f.is_nullable() }))
                 .collect::<Result<_>>()?,
         ),
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(kv) if kv.len() == 2 => {
-                ColumnType::Map(Box::new(nested(column, &kv[0])?), Box::new(nested(column, &kv[1])?))
+                ColumnType::Map(Box::new(nested(&kv[0])?), Box::new(nested(&kv[1])?))
             }
             _ => return Err(unsupported(column, "the map's entries are malformed")),
         },
@@ -126,11 +143,6 @@ pub fn stored_type(column: &str, ty: &DataType) -> Result<Option<ColumnType>> {
         }
         DataType::Union(_, _) => return Err(unsupported(column, "unions are not stored; use a struct")),
     }))
-}
-
-fn nested(column: &str, field: &Field) -> Result<ColumnType> {
-    stored_type(column, field.data_type())?
-        .ok_or_else(|| unsupported(column, "a nested field holds only nulls, so its type is unknown"))
 }
 
 fn decimal(column: &str, precision: u8, scale: i8) -> Result<ColumnType> {
@@ -323,6 +335,18 @@ mod tests {
         let words: ArrayRef = Arc::new(words);
         let plain = cast_column("c", &words, &DataType::Utf8, 1).expect("decodes");
         assert_eq!(plain.as_ref(), &StringArray::from(vec![Some("x"), None]) as &dyn Array);
+    }
+
+    #[test]
+    fn types_are_as_deep_as_they_can_be_written_down() {
+        let deep = |levels: usize| {
+            (1..levels).fold(DataType::Int64, |ty, _| DataType::Struct(vec![Field::new("s", ty, true)].into()))
+        };
+        let stored = stored_type("c", &deep(ColumnType::MAX_DEPTH)).expect("stored").expect("a type");
+        assert_eq!(stored.to_string().parse::<ColumnType>().as_ref(), Ok(&stored));
+        for ty in [deep(ColumnType::MAX_DEPTH + 1), deep(200), DataType::Struct(Fields::empty())] {
+            assert!(matches!(stored_type("c", &ty), Err(LakeError::UnsupportedType { .. })), "{ty}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
-use lakegate_catalog::ErrorKind;
+use lakegate_catalog::{Dataset, ErrorKind};
 use lakegate_formats::Format;
 use lakegate_lake::Snapshot;
 use lakegate_query::{AsOf, QueryRequest};
@@ -36,7 +36,7 @@ pub(crate) struct ReadRows {
     #[param(minimum = 1, maximum = 9007199254740992_i64)]
     limit: Option<u64>,
     /// `Lakegate-Next-Cursor` of the answer before; reads on in the same version.
-    #[param(pattern = "^[0-9]{1,19}\\.[0-9]{1,15}$")]
+    #[param(pattern = "^[0-9]{1,19}\\.[0-9]{1,15}\\.[0-9a-f]{8}$")]
     cursor: Option<String>,
     /// Only these columns, with commas between them.
     #[param(min_length = 1, example = "iata,city")]
@@ -46,21 +46,30 @@ pub(crate) struct ReadRows {
     format: Option<String>,
 }
 
-/// Where a reader is: a version, and the rows of it that it has had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a reader is: a version, the rows of it that it has had, and of which dataset: another may have its name by now.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Cursor {
     version: u64,
     offset: u64,
+    dataset: String,
 }
 
 impl Cursor {
     fn parse(text: &str) -> Result<Self> {
         let read = || {
-            let (version, offset) = text.split_once('.')?;
-            Some(Self { version: version.parse().ok()?, offset: offset.parse().ok().filter(|o| *o < 1 << 53)? })
+            let (version, rest) = text.split_once('.')?;
+            let (offset, dataset) = rest.split_once('.')?;
+            let offset = offset.parse().ok().filter(|offset| *offset < 1 << 53)?;
+            Some(Self { version: version.parse().ok()?, offset, dataset: dataset.to_owned() })
         };
         read().ok_or_else(|| Problem::invalid("the cursor is not one that an answer has given"))
     }
+}
+
+/// What tells a dataset from others that had its name or will: the random end of its id.
+fn which(dataset: &Dataset) -> String {
+    let id = dataset.id.to_string();
+    id[id.len().saturating_sub(8)..].to_owned()
 }
 
 /// The rows of a dataset, streaming.
@@ -86,6 +95,12 @@ pub(crate) async fn read_rows(
     let access = path.access(&app, &caller).await?;
     let table = app.table(&access.dataset).await?;
     let cursor = asked.cursor.as_deref().map(Cursor::parse).transpose()?;
+    let which = which(&access.dataset);
+    if cursor.as_ref().is_some_and(|cursor| cursor.dataset != which) {
+        let detail =
+            format!("the cursor was given for another dataset named `{}`; read from the start", access.dataset.name);
+        return Err(Problem::invalid(detail));
+    }
     let (snapshot, offset) = match cursor {
         Some(cursor) => (table.snapshot_at(cursor.version).await, cursor.offset),
         None => (table.snapshot().await, 0),
@@ -116,7 +131,8 @@ pub(crate) async fn read_rows(
     let mut response = running.await.inspect_err(|_: &Problem| app.metrics.query_ended(Outcome::Failed, 0))?;
     let read = limit.map(|limit| offset + limit);
     if let Some(offset) = read.filter(|read| snapshot.rows().is_some_and(|rows| rows > *read)) {
-        let next = HeaderValue::from_str(&format!("{}.{offset}", snapshot.version())).map_err(Problem::defect)?;
+        let next =
+            HeaderValue::from_str(&format!("{}.{offset}.{which}", snapshot.version())).map_err(Problem::defect)?;
         response.headers_mut().insert(NEXT, next);
     }
     Ok(response)
@@ -146,8 +162,9 @@ mod tests {
 
     #[test]
     fn cursors_are_versions_and_places() {
-        assert_eq!(Cursor::parse("12.3000").expect("valid"), Cursor { version: 12, offset: 3000 });
-        for bad in ["", "12", "12.", ".5", "a.b", "1.2.3", "-1.0", "1.99999999999999999"] {
+        let expected = Cursor { version: 12, offset: 3000, dataset: "0123abcd".to_owned() };
+        assert_eq!(Cursor::parse("12.3000.0123abcd").expect("valid"), expected);
+        for bad in ["", "12", "12.", ".5", "12.3000", "a.b.c", "-1.0.x", "1.99999999999999999.x"] {
             assert!(Cursor::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(quoted("a\"b"), "\"a\"\"b\"");

@@ -163,6 +163,15 @@ async fn versions_are_listed_page_by_page() -> Result {
     assert_eq!(seen, (0..=4).rev().map(Some).collect::<Vec<_>>());
     client.get(&format!("{path}?cursor=x")).await?.expect_problem(400, "invalid_request")?;
     client.anonymous().get(&path).await?.expect_problem(404, "dataset_not_found")?;
+
+    // Another dataset of that name is not read on in.
+    client.delete(&dataset_path("lab.readings")).await?.expect(204)?;
+    client.create("lab.readings", &[("id", "bigint")]).await?.expect(201)?;
+    for _ in 0..3 {
+        client.push("lab.readings", "{\"id\":7}\n{\"id\":8}\n").await?.expect(200)?;
+    }
+    let other = client.get(&format!("{path}?limit=1&cursor={}", cursors[0])).await?;
+    other.expect_problem(400, "invalid_request")?;
     Ok(())
 }
 
@@ -177,6 +186,7 @@ async fn rows_are_read_page_by_page_from_one_version() -> Result {
     }
     let path = format!("{}/rows", dataset_path("lab.readings"));
     let mut ids = Vec::new();
+    let mut cursors = Vec::new();
     let mut next = format!("{path}?limit=70&columns=id");
     loop {
         let page = client.get(&next).await?.expect(200)?;
@@ -186,7 +196,10 @@ async fn rows_are_read_page_by_page_from_one_version() -> Result {
         client.push("lab.readings", "{\"id\":999}\n").await?.expect(200)?;
         match page.header("lakegate-next-cursor") {
             "" => break,
-            cursor => next = format!("{path}?limit=70&columns=id&cursor={cursor}"),
+            cursor => {
+                next = format!("{path}?limit=70&columns=id&cursor={cursor}");
+                cursors.push(cursor.to_owned());
+            }
         }
     }
     assert_eq!(ids, (0..300).collect::<Vec<_>>(), "each once, in the order of the files");
@@ -195,7 +208,7 @@ async fn rows_are_read_page_by_page_from_one_version() -> Result {
     for (query, status, code) in [
         ("columns=nope", 400, "unknown_column"),
         ("cursor=1", 400, "invalid_request"),
-        ("cursor=99.0", 404, "version_not_found"),
+        (&format!("cursor={}", cursors[0].replacen("3.", "99.", 1)), 404, "version_not_found"),
         ("limit=0", 400, "invalid_request"),
         ("format=xml", 406, "not_acceptable"),
     ] {
