@@ -30,7 +30,7 @@ pub(crate) struct Layout {
 impl Layout {
     /// Chooses stored names for new columns.
     pub(crate) fn new(columns: Vec<Column>) -> Result<Self> {
-        let names = stored_names(&columns);
+        let names = stored_names(&columns, &mut HashSet::new());
         Self::with_names(columns, &names)
     }
 
@@ -53,7 +53,7 @@ impl Layout {
     pub(crate) fn extended(&self, more: &[Column]) -> Result<Self> {
         let mut names: Vec<String> = self.stored.fields().iter().map(|f| f.name().clone()).collect();
         let mut taken = names.iter().map(|name| name.to_lowercase()).collect();
-        names.extend(more.iter().map(|column| free_name(&sanitize(&column.name), &mut taken)));
+        names.extend(stored_names(more, &mut taken));
         Self::with_names(self.columns.iter().chain(more).cloned().collect(), &names)
     }
 
@@ -91,10 +91,17 @@ impl Layout {
     }
 }
 
-/// Replaces what Parquet and Delta readers may choke on, and keeps the results apart.
-fn stored_names(columns: &[Column]) -> Vec<String> {
-    let mut taken = HashSet::new();
-    columns.iter().map(|column| free_name(&sanitize(&column.name), &mut taken)).collect()
+/// Replaces what Parquet and Delta readers may choke on, and keeps the results apart. A name that needs no replacing stays
+/// what it is, wherever it stands: other readers ask for it.
+fn stored_names(columns: &[Column], taken: &mut HashSet<String>) -> Vec<String> {
+    let is_free = |name: &str, taken: &HashSet<String>| sanitize(name) == name && !taken.contains(&name.to_lowercase());
+    let kept: Vec<bool> = columns.iter().map(|column| is_free(&column.name, taken)).collect();
+    let names = columns.iter().zip(&kept).filter(|(_, kept)| **kept);
+    taken.extend(names.map(|(column, _)| column.name.to_lowercase()));
+    let chosen = columns.iter().zip(kept);
+    chosen
+        .map(|(column, kept)| if kept { column.name.clone() } else { free_name(&sanitize(&column.name), taken) })
+        .collect()
 }
 
 fn sanitize(name: &str) -> String {
@@ -117,6 +124,17 @@ mod tests {
     use lakegate_catalog::ColumnType;
 
     use super::*;
+
+    #[test]
+    fn a_name_that_can_be_stored_is_stored() {
+        let stored = |columns: &[&str], more: &[&str]| {
+            let of = |names: &[&str]| names.iter().map(|n| Column::new(*n, ColumnType::Int)).collect::<Vec<_>>();
+            let layout = Layout::new(of(columns)).expect("layout").extended(&of(more)).expect("layout");
+            layout.stored.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(stored(&["a b", "a_b", "a-b"], &[]), ["a_b_2", "a_b", "a_b_3"]);
+        assert_eq!(stored(&["A b", "x"], &["a.b", "a_b_2", "y"]), ["A_b", "x", "a_b_3", "a_b_2", "y"]);
+    }
 
     #[test]
     fn display_names_survive_the_log() {

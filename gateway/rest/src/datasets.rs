@@ -266,6 +266,9 @@ impl CreateDataset {
     fn into_new(self) -> Result<NewDataset> {
         let name: DatasetName = self.name.parse()?;
         let columns = self.schema.into_iter().map(ColumnDocument::into_column).collect::<Result<Vec<_>>>()?;
+        if columns.is_empty() {
+            return Err(Problem::invalid("a dataset needs a column: list at least one in `schema`"));
+        }
         check_width(&columns)?;
         for named in self.primary_key.iter().chain(&self.event_time) {
             if !columns.iter().any(|c| &c.name == named) {

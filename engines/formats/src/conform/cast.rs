@@ -2,9 +2,9 @@
 
 use arrow::array::{Array, ArrayRef, AsArray as _};
 use arrow::compute::kernels::cmp::distinct;
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
-use arrow::util::display::array_value_to_string;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::Misfit;
 use crate::column::Slot;
@@ -56,7 +56,7 @@ fn first_rounded(doubles: &ArrayRef, reals: &ArrayRef) -> Option<usize> {
 }
 
 fn refuse(array: &ArrayRef, wanted: &DataType, row: usize, overflow: bool) -> Misfit {
-    let found = array_value_to_string(array, row).unwrap_or_default();
+    let found = shown(array, row);
     let expected = Slot::new(&Field::new("", wanted.clone(), true).into())
         .map_or_else(|_| wanted.to_string(), |slot| slot.expects());
     let error = if overflow {
@@ -67,6 +67,32 @@ fn refuse(array: &ArrayRef, wanted: &DataType, row: usize, overflow: bool) -> Mi
     Misfit::new(row, error)
 }
 
+/// The value as text; a time that no calendar has as the number that counts it.
+fn shown(array: &ArrayRef, row: usize) -> String {
+    let text = |array: &ArrayRef| {
+        let format = FormatOptions::new().with_display_error(false);
+        ArrayFormatter::try_new(array, &format).ok()?.value(row).try_to_string().ok()
+    };
+    let counted = || text(&cast(array, &DataType::Int64).ok()?);
+    text(array).or_else(counted).unwrap_or_default()
+}
+
 fn broken(error: &arrow::error::ArrowError) -> Misfit {
     Misfit::new(0, FormatError::mismatch(clip(&error.to_string()), "a value that can be cast"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::TimestampSecondArray;
+
+    use super::*;
+
+    #[test]
+    fn a_time_that_no_calendar_has_is_named_by_its_number() {
+        let times: ArrayRef = Arc::new(TimestampSecondArray::from(vec![0, 1 << 62]));
+        assert_eq!(shown(&times, 0), "1970-01-01T00:00:00");
+        assert_eq!(shown(&times, 1), "4611686018427387904");
+    }
 }
