@@ -30,6 +30,7 @@ pub use body::{BodyLimits, BodyReader};
 pub use encode::{RowEncoder, answer_schema, unique_names, value_to_json};
 pub use error::{FormatError, Place, Result};
 pub use format::Format;
+pub use guard::is_guarded;
 pub use gunzip::Gunzip;
 pub use infer::{Inferrer, MAX_COLUMNS};
 pub use parquet_body::ParquetRows;

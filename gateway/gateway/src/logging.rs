@@ -28,7 +28,19 @@ pub(crate) fn start(log: &Log, telemetry: Option<&Telemetry>) -> Result<()> {
     };
     let started =
         tracing_subscriber::registry().with(lines.with_filter(filter)).with(telemetry.map(Telemetry::layer)).try_init();
-    started.map_err(|e| Failure::other(format!("logging cannot start: {e}")))
+    started.map_err(|e| Failure::other(format!("logging cannot start: {e}")))?;
+    std::panic::set_hook(Box::new(tell));
+    Ok(())
+}
+
+/// A panic is a line of the log like any other. What a library makes of damaged bytes has become an error by then: a
+/// client that sends many fills no log.
+fn tell(panic: &std::panic::PanicHookInfo<'_>) {
+    if lakegate_formats::is_guarded() {
+        tracing::debug!(%panic, "a library gave up on a body");
+    } else {
+        tracing::error!(%panic, backtrace = %std::backtrace::Backtrace::capture(), "panicked");
+    }
 }
 
 /// The parts that replay Delta logs tell their whole story at `info`; ours is enough unless asked. Spans for the

@@ -267,7 +267,8 @@ impl CreateDataset {
         let name: DatasetName = self.name.parse()?;
         let columns = self.schema.into_iter().map(ColumnDocument::into_column).collect::<Result<Vec<_>>>()?;
         if columns.is_empty() {
-            return Err(Problem::invalid("a dataset needs a column: list at least one in `schema`"));
+            let detail = "a dataset needs a column: list at least one in `schema`";
+            return Err(Problem::new(ErrorKind::Invalid, "no_columns", detail));
         }
         check_width(&columns)?;
         for named in self.primary_key.iter().chain(&self.event_time) {

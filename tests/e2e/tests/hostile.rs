@@ -80,6 +80,8 @@ async fn class(name: &str) -> Result {
     prepare(&gateway).await?;
     let wrong = run(&mut gateway, &corpus, name).await?;
     assert!(wrong.is_empty(), "{} answered wrongly:\n{}", wrong.len(), wrong.join("\n"));
+    let output = gateway.output();
+    assert!(!output.contains("panicked"), "{output}");
     Ok(())
 }
 
