@@ -97,9 +97,8 @@ pub(crate) async fn read_rows(
     let cursor = asked.cursor.as_deref().map(Cursor::parse).transpose()?;
     let which = which(&access.dataset);
     if cursor.as_ref().is_some_and(|cursor| cursor.dataset != which) {
-        let detail =
-            format!("the cursor was given for another dataset named `{}`; read from the start", access.dataset.name);
-        return Err(Problem::invalid(detail));
+        let detail = format!("the cursor is not of this dataset `{}`; read from the start", access.dataset.name);
+        return Err(Problem::new(ErrorKind::NotFound, "version_not_found", detail));
     }
     let (snapshot, offset) = match cursor {
         Some(cursor) => (table.snapshot_at(cursor.version).await, cursor.offset),

@@ -214,6 +214,6 @@ async fn rows_are_read_page_by_page_from_one_version() -> Result {
         client.push("lab.readings", "{\"id\":7}\n{\"id\":8}\n").await?.expect(200)?;
     }
     let other = client.get(&format!("{path}?limit=1&cursor={}", cursors[0])).await?;
-    other.expect_problem(400, "invalid_request")?;
+    other.expect_problem(404, "version_not_found")?;
     Ok(())
 }
