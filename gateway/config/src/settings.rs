@@ -191,7 +191,12 @@ impl Settings {
     /// Where the catalog is: as set, else `sqlite:<data_dir>/catalog.db`. The path after `sqlite:` is
     /// taken as it stands, without escapes.
     pub fn database_url(&self) -> String {
-        let default = || format!("sqlite:{}", self.data_dir.join("catalog.db").display());
+        let default = || {
+            let file = self.data_dir.join("catalog.db").display().to_string();
+            // Of a path, several slashes are as one; of a URL, two begin a host.
+            let rooted = file.strip_prefix("//").map(|rest| format!("/{}", rest.trim_start_matches('/')));
+            format!("sqlite:{}", rooted.unwrap_or(file))
+        };
         self.catalog.database_url.clone().unwrap_or_else(default)
     }
 

@@ -247,6 +247,17 @@ fn the_effective_settings_explain_each_key() {
     }
 }
 
+#[test]
+fn the_catalog_is_in_the_data_folder_however_it_is_written() {
+    for (folder, url) in [
+        ("/srv/lake", "sqlite:/srv/lake/catalog.db"),
+        ("//?@", "sqlite:/?@/catalog.db"),
+        ("///a", "sqlite:/a/catalog.db"),
+    ] {
+        assert_eq!(Settings::with_data_dir(folder).database_url(), url);
+    }
+}
+
 proptest! {
     /// What is printed, read as a file, gives the same settings.
     #[test]
