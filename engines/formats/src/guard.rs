@@ -19,8 +19,9 @@ pub fn is_guarded() -> bool {
 /// Runs a step of a library that decodes untrusted bytes. It panics on some of what it does not
 /// expect; what it worked on is dropped with the error, so nothing half done is seen again.
 pub(crate) fn guard<T>(format: Format, step: impl FnOnce() -> Result<T>) -> Result<T> {
-    GUARDED.set(true);
+    // A step may have guarded steps in it.
+    let outer = GUARDED.replace(true);
     let done = catch_unwind(AssertUnwindSafe(step));
-    GUARDED.set(false);
+    GUARDED.set(outer);
     done.unwrap_or_else(|_| Err(FormatError::binary(format, "it says something that no writer writes")))
 }
