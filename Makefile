@@ -5,6 +5,7 @@ CACHE := $(shell printf %s "$${XDG_CACHE_HOME:-$$HOME/.cache}/lakegate")
 CHECKOUT := $(shell printf %s "$(CURDIR)" | cksum | cut -d' ' -f1)
 PEERS := $(shell cksum < bench/requirements.txt | cut -d' ' -f1)
 REQUIREMENTS := $(shell cksum < tests/requirements.txt | cut -d' ' -f1)
+OLDER := $(shell cksum < tests/clients/requirements-sqlalchemy.txt | cut -d' ' -f1)
 
 # Outside the checkout, so that a fresh clone or a clean tree does not take the built dependencies with
 # it; one per checkout, so that two branches do not rebuild each other's.
@@ -15,11 +16,14 @@ export CARGO_TARGET_DIR
 
 PYTHON ?= python3
 VENV := $(CACHE)/venv-$(REQUIREMENTS)
+# The DB-API for SQLAlchemy 1.4 cannot be installed beside the others.
+OLDER_VENV := $(CACHE)/venv-$(OLDER)
 AZURITE := $(CACHE)/azurite-3.37.0
 LAKEGATE_BIN ?= $(CARGO_TARGET_DIR)/debug/lakegate
 LAKEGATE_PYTHON ?= $(VENV)/bin/python
+LAKEGATE_PYTHON_SQLALCHEMY ?= $(OLDER_VENV)/bin/python
 LAKEGATE_AZURITE ?= $(AZURITE)/node_modules/.bin/azurite-blob
-export LAKEGATE_BIN LAKEGATE_PYTHON LAKEGATE_AZURITE
+export LAKEGATE_BIN LAKEGATE_PYTHON LAKEGATE_PYTHON_SQLALCHEMY LAKEGATE_AZURITE
 
 # One cargo at a time: builds share a lock and memory.
 .NOTPARALLEL:
@@ -48,14 +52,14 @@ unit:
 	fi
 
 setup: ## Make ready what the tests need (DEBIAN=1 also installs packages)
-	@CI="$(CI)" DEBIAN="$(DEBIAN)" sh scripts/setup.sh "$(PYTHON)" "$(VENV)" "$(AZURITE)"
+	@CI="$(CI)" DEBIAN="$(DEBIAN)" sh scripts/setup.sh "$(PYTHON)" "$(VENV)" "$(OLDER_VENV)" "$(AZURITE)"
 
 lint: ## Formatting, clippy without warnings, scripts that parse
 	cargo fmt --all --check
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@for script in scripts/*.sh .ci/run; do sh -n "$$script" || exit 1; done
-	@$(PYTHON) -c 'import ast, sys; [ast.parse(open(f, encoding="utf-8").read(), f) for f in sys.argv[1:]]' scripts/*.py testdata/*.py tests/e2e/schemathesis/*.py 
+	@$(PYTHON) -c 'import ast, sys; [ast.parse(open(f, encoding="utf-8").read(), f) for f in sys.argv[1:]]' scripts/*.py testdata/*.py tests/e2e/schemathesis/*.py tests/clients/python/*.py 
 	@if command -v shellcheck >/dev/null 2>&1; then shellcheck -s sh scripts/*.sh; fi
 
 docs: build ## Run every console block of the README against a fresh demo and compare
@@ -72,4 +76,4 @@ bench: ## Measure with optimisation, beside the peers; SUITES="tpch scan" for so
 
 clean: ## Remove what was built
 	cargo clean
-	rm -rf "$(VENV)" "$(AZURITE)"
+	rm -rf "$(VENV)" "$(OLDER_VENV)" "$(AZURITE)"

@@ -92,6 +92,7 @@ class Demo:
 
     def __init__(self, binary, home):
         environment = {"HOME": str(home), "PATH": os.environ["PATH"], "LAKEGATE__LOG__LEVEL": "error"}
+        environment["LAKEGATE__FLIGHT__LISTEN"] = "127.0.0.1:0"
         self.process = subprocess.Popen(
             [binary, "demo", "--listen", "127.0.0.1:0"],
             cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
@@ -116,10 +117,11 @@ class Demo:
             if line is None:
                 sys.exit("the demo ended before it listened:\n" + "".join(seen))
             seen.append(line)
-            found = re.match(r"listening rest=http://(\S+)", line)
+            found = re.match(r"listening rest=http://(\S+) flight=grpc://(\S+)", line)
             if found:
-                self.base = found.group(1)
-                return [text.replace(self.base, "127.0.0.1:7780") for text in seen]
+                self.base, flight = found.groups()
+                usual = [text.replace(self.base, "127.0.0.1:7780") for text in seen]
+                return [text.replace(flight, "127.0.0.1:7781") for text in usual]
 
     def stop(self):
         self.process.terminate()

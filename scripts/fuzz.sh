@@ -42,6 +42,7 @@ limits() {
   case $1 in
     statement) echo "-max_len=4096 -malloc_limit_mb=16 -rss_limit_mb=640 -dict=tests/fuzz/sql.dict" ;;
     json | ndjson | csv | infer) echo "-max_len=8192 -malloc_limit_mb=16 -rss_limit_mb=640 -dict=tests/fuzz/text.dict" ;;
+    flight) echo "-max_len=8192 -malloc_limit_mb=16 -rss_limit_mb=640" ;;
     gunzip | unzstd) echo "-max_len=16384 -malloc_limit_mb=17 -rss_limit_mb=640" ;;
     answers) echo "-max_len=8192 -malloc_limit_mb=32 -rss_limit_mb=640" ;;
     # A message or a page may be decoded as a whole, to the bounds that ARCHITECTURE.md names.

@@ -1,15 +1,16 @@
 #!/bin/sh
 # Makes ready what the tests need: Debian packages (only when CI=true or DEBIAN=1), a Python
-# environment with the pinned clients that read what Lakegate writes and an emulator of S3, and an emulator of
-# Azure's store in a folder whose name ends in its version. What is missing fails with the command that installs
+# environment with the pinned clients that read what Lakegate writes and an emulator of S3, one more for clients that
+# do not go together with those, and an emulator of Azure's store in a folder whose name ends in its version. What is missing fails with the command that installs
 # it; nothing is skipped.
 #
-#   sh scripts/setup.sh PYTHON VENV AZURITE
+#   sh scripts/setup.sh PYTHON VENV OLDER_VENV AZURITE
 set -eu
 
 python=$1
 venv=$2
-azurite=$3
+older=$3
+azurite=$4
 here=$(dirname "$0")
 
 as_root() {
@@ -41,12 +42,16 @@ if ! postgres_is_here || ! strace_is_here || ! node_is_here || ! "$python" -c 'i
   fi
 fi
 
-if [ ! -f "$venv/ready" ]; then
-  rm -rf "$venv"
-  "$python" -m venv "$venv"
-  "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$here/../tests/requirements.txt"
-  : >"$venv/ready"
-fi
+environment() {
+  [ ! -f "$1/ready" ] || return 0
+  rm -rf "$1"
+  "$python" -m venv "$1"
+  "$1/bin/python" -m pip install -q --disable-pip-version-check -r "$here/../tests/$2"
+  : >"$1/ready"
+}
+
+environment "$venv" requirements.txt
+environment "$older" clients/requirements-sqlalchemy.txt
 
 if [ ! -f "$azurite/ready" ]; then
   rm -rf "$azurite"

@@ -8,11 +8,13 @@
 //! - [`scan`]: our scan and delta-rs's on one table: time and bytes read
 //! - [`answers`]: bytes of an answer in each format, per second of processor time
 //! - [`pushes`]: small durable pushes by 1, 8 and 64 clients, and as a table grows old
+//! - [`flight`]: Flight SQL beside plain DataFusion, a server of prepared batches, and the Parquet writer
 //! - [`footprint`]: start-up time and idle memory
 //! - [`counts`]: instructions of the inner loops, by valgrind
 
 mod answers;
 mod counts;
+mod flight;
 mod footprint;
 mod pushes;
 mod record;
@@ -26,7 +28,7 @@ use lakegate_e2e::Result;
 use crate::record::Recorder;
 
 /// A suite and its name on the command line.
-const SUITES: &[&str] = &["tpch", "scan", "answers", "pushes", "footprint", "counts"];
+const SUITES: &[&str] = &["tpch", "scan", "answers", "pushes", "flight", "footprint", "counts"];
 
 #[tokio::main]
 async fn main() -> Result {
@@ -53,6 +55,7 @@ async fn run(wanted: &[&str]) -> Result {
             "scan" => scan::run(&record).await?,
             "answers" => answers::run(&record).await?,
             "pushes" => pushes::run(&record).await?,
+            "flight" => flight::run(&record).await?,
             "footprint" => footprint::run(&record).await?,
             _ => counts::run(&record).await?,
         }

@@ -129,7 +129,7 @@ async fn written_objects(bucket: &Bucket, clients: usize) -> Result<Vec<Duration
 }
 
 /// How many there were in `span`, and how long they took.
-fn summary(times: &mut [Duration], span: Duration) -> serde_json::Value {
+pub(crate) fn summary(times: &mut [Duration], span: Duration) -> serde_json::Value {
     times.sort_unstable();
     let at = |share: f64| {
         let last = times.len().saturating_sub(1);

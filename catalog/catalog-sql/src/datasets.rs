@@ -18,7 +18,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT d.id, d.name, d.kind, d.columns, d.primary_key, d.merge, d.event_time, d.geometry, d.visibility, \
-             d.description, d.created_at, d.updated_at FROM datasets d ",
+             d.description, d.created_at, d.updated_at, d.schema_version FROM datasets d ",
             $rest
         )
     };
@@ -30,6 +30,7 @@ fn read(row: &Row) -> Result<Dataset, Failure> {
         name: row.parsed(1)?,
         kind: row.word(2)?,
         schema: row.json(3)?,
+        schema_version: row.int(12)?.cast_unsigned(),
         primary_key: row.json(4)?,
         merge: row.word(5)?,
         event_time: row.optional_text(6)?,
@@ -174,9 +175,20 @@ async fn update(tx: &mut Tx, id: DatasetId, change: &DatasetChange) -> Result<Da
     }
     let found = tx.fetch(select!("WHERE d.id = $1"), [text(&id)]).await?;
     let mut dataset = read(found.first().ok_or_else(|| not_found("dataset", &id))?)?;
-    change.clone().apply(&mut dataset)?;
-    let sql = "UPDATE datasets SET columns = $2, visibility = $3, description = $4 WHERE id = $1";
-    let args = [text(&id), json(&dataset.schema)?, word(&dataset.visibility)?, text(&dataset.description)];
+    change.clone().apply(&mut dataset);
+    let sql = "UPDATE datasets SET columns = $2, visibility = $3, description = $4, schema_version = $5,
+               primary_key = $6, merge = $7, event_time = $8, geometry = $9 WHERE id = $1";
+    let args = [
+        text(&id),
+        json(&dataset.schema)?,
+        word(&dataset.visibility)?,
+        text(&dataset.description),
+        int(dataset.schema_version.cast_signed()),
+        json(&dataset.primary_key)?,
+        word(&dataset.merge)?,
+        Arg::Text(dataset.event_time.clone()),
+        dataset.geometry.as_ref().map_or(Ok(Arg::Text(None)), json)?,
+    ];
     tx.execute(sql, args).await?;
     Ok(dataset)
 }

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lakegate_catalog::{Catalog, DatasetId, LakeId, NewPrincipal, Principal, Result, TokenHash};
+use lakegate_catalog::{Catalog, DatasetId, InstanceKey, LakeId, NewPrincipal, Principal, Result, TokenHash};
 
 use crate::database::{Database, Tx, in_transaction};
 use crate::error::Failure;
@@ -101,6 +101,18 @@ impl Catalog for SqlCatalog {
 
     async fn remember_lake(&self, lake: LakeId) -> Result<LakeId> {
         in_transaction!(self.database, |tx| remember_lake(&mut tx, lake))
+    }
+
+    async fn remember_key(&self, key: InstanceKey) -> Result<InstanceKey> {
+        in_transaction!(self.database, |tx| remember_key(&mut tx, key))
+    }
+}
+
+async fn remember_key(tx: &mut Tx, key: InstanceKey) -> std::result::Result<InstanceKey, Failure> {
+    tx.execute("UPDATE instance SET signing_key = $1 WHERE signing_key IS NULL", [text(&key.to_hex())]).await?;
+    match tx.fetch("SELECT signing_key FROM instance", []).await?.first() {
+        Some(row) => row.parsed(0),
+        None => Err(corrupt(&"no row in `instance`")),
     }
 }
 

@@ -71,6 +71,12 @@ const MIGRATIONS: &[&[&str]] = &[
         // Owners were 3; the role maintainer came in between.
         "UPDATE grants SET role = 4 WHERE role = 3",
     ],
+    &[
+        // What the gateways sign with, in hexadecimal digits; NULL until the first one starts.
+        "ALTER TABLE instance ADD COLUMN signing_key TEXT",
+        // The version of the table that `columns` are from.
+        "ALTER TABLE datasets ADD COLUMN schema_version BIGINT NOT NULL DEFAULT 0",
+    ],
 ];
 
 /// Brings the database up to [`SCHEMA_VERSION`] in one transaction, or leaves it as it is. A SQLite file that is

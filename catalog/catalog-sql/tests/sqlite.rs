@@ -116,8 +116,8 @@ async fn an_older_database_is_copied_before_it_is_brought_up_to_date() {
     ensure_owner(&catalog, "owner").await.expect("made");
     catalog.close().await;
     // As version 1 left it.
-    let version_1 = "ALTER TABLE instance DROP COLUMN lake_id; UPDATE grants SET role = 3; \
-         UPDATE schema_version SET version = 1";
+    let version_1 = "ALTER TABLE datasets DROP COLUMN schema_version; ALTER TABLE instance DROP COLUMN signing_key; \
+         ALTER TABLE instance DROP COLUMN lake_id; UPDATE grants SET role = 3; UPDATE schema_version SET version = 1";
     tamper(&url, version_1).await;
     let options = SqlOptions::default();
     for catalog in join_all((0..3).map(|_| SqlCatalog::connect(&url, &options))).await {
@@ -145,7 +145,9 @@ async fn a_database_of_version_2_keeps_its_lake_and_its_owners() {
     ensure_owner(&catalog, "owner").await.expect("made");
     let lake = catalog.remember_lake(LakeId::generate()).await.expect("remembered");
     catalog.close().await;
-    tamper(&url, "UPDATE grants SET role = 3; UPDATE schema_version SET version = 2").await;
+    let version_2 = "ALTER TABLE datasets DROP COLUMN schema_version; ALTER TABLE instance DROP COLUMN signing_key; \
+         UPDATE grants SET role = 3; UPDATE schema_version SET version = 2";
+    tamper(&url, version_2).await;
     let catalog = open(&url).await;
     assert_eq!(catalog.lake().await.expect("answer"), Some(lake));
     assert_eq!(role_of_owner(&catalog).await, Some(Role::Owner));

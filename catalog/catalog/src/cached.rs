@@ -15,6 +15,7 @@ use crate::dataset::{Dataset, DatasetChange, Datasets, NewDataset, Tombstone};
 use crate::error::Result;
 use crate::grant::{Grant, Grants, Role, Scope};
 use crate::ids::{DatasetId, LakeId, PrincipalId, TokenId};
+use crate::key::InstanceKey;
 use crate::name::{DatasetName, Namespace};
 use crate::page::{Listing, Page};
 use crate::principal::{Authenticated, NewPrincipal, NewToken, Principal, Principals, TokenRecord};
@@ -297,5 +298,9 @@ impl Catalog for CachedCatalog {
 
     async fn remember_lake(&self, lake: LakeId) -> Result<LakeId> {
         self.inner.remember_lake(lake).await
+    }
+
+    async fn remember_key(&self, key: InstanceKey) -> Result<InstanceKey> {
+        self.inner.remember_key(key).await
     }
 }

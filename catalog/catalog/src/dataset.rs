@@ -61,6 +61,8 @@ pub struct Dataset {
     pub kind: DatasetKind,
     /// The columns, in order.
     pub schema: Vec<Column>,
+    /// The version of the table that these columns were read from.
+    pub schema_version: u64,
     /// Columns that identify a row; empty when nothing does.
     pub primary_key: Vec<String>,
     /// What a push does with rows already there.
@@ -80,6 +82,18 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    fn forget_lost_columns(&mut self) {
+        let has = |name: &String| self.schema.iter().any(|column| column.name == *name);
+        let (has_key, has_time) = (self.primary_key.iter().all(has), self.event_time.iter().all(has));
+        let has_geometry = self.geometry.iter().all(|geometry| has(&geometry.column));
+        if !has_key {
+            self.primary_key = Vec::new();
+            self.merge = MergeStrategy::Append;
+        }
+        self.event_time = self.event_time.take().filter(|_| has_time);
+        self.geometry = self.geometry.take().filter(|_| has_geometry);
+    }
+
     /// The columns by which rows are best kept sorted: when they happened, else what identifies them; none when neither
     /// is known.
     pub fn order(&self) -> Vec<String> {
@@ -167,29 +181,34 @@ pub struct DatasetChange {
     pub description: Option<String>,
     /// Who may read without a grant.
     pub visibility: Option<Visibility>,
-    /// All columns that the table has now. Columns are only ever added at the end, so of two lists the longer is
-    /// the newer: one that is shorter than what is known changes nothing, whoever comes first.
-    pub columns: Option<Vec<Column>>,
+    /// All columns that the table has. Whoever comes first: those of the later version count.
+    pub columns: Option<ColumnsAt>,
+}
+
+/// The columns of a version of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnsAt {
+    /// The version.
+    pub version: u64,
+    /// Its columns, in order.
+    pub columns: Vec<Column>,
 }
 
 impl DatasetChange {
     /// Checks what needs no look-up; every implementation calls it before it stores anything.
     pub fn check(&self) -> Result<()> {
-        self.columns.as_deref().map_or(Ok(()), Column::check_all)?;
+        self.columns.as_ref().map_or(Ok(()), |known| Column::check_all(&known.columns))?;
         self.description.as_deref().map_or(Ok(()), check_text)
     }
 
-    /// Makes the change; the time is the caller's. Errors: `Invalid` for columns that are not those of the dataset
-    /// with others after them.
-    pub fn apply(self, dataset: &mut Dataset) -> Result<()> {
-        if let Some(columns) = self.columns {
-            let common = columns.len().min(dataset.schema.len());
-            if columns[..common] != dataset.schema[..common] {
-                return Err(invalid("columns", &dataset.name.to_string(), "columns can only be added at the end"));
-            }
-            if columns.len() > dataset.schema.len() {
-                dataset.schema = columns;
-            }
+    /// Makes the change; the time is the caller's. What names a column that is there no more is forgotten with it.
+    pub fn apply(self, dataset: &mut Dataset) {
+        if let Some(ColumnsAt { version, columns }) =
+            self.columns.filter(|known| known.version > dataset.schema_version)
+        {
+            dataset.schema = columns;
+            dataset.schema_version = version;
+            dataset.forget_lost_columns();
         }
         if let Some(description) = self.description {
             dataset.description = description;
@@ -197,7 +216,6 @@ impl DatasetChange {
         if let Some(visibility) = self.visibility {
             dataset.visibility = visibility;
         }
-        Ok(())
     }
 }
 
@@ -245,7 +263,7 @@ pub trait Datasets: Send + Sync {
     ) -> Result<Listing<Dataset>>;
 
     /// Changes a dataset, all of it or nothing, and answers what it is then. Of changes at the same time none is
-    /// lost. [`DatasetChange::check`] and [`DatasetChange::apply`] say what is refused. Errors: `NotFound`, `Invalid`.
+    /// lost. [`DatasetChange::check`] says what is refused. Errors: `NotFound`, `Invalid`.
     async fn update_dataset(&self, id: DatasetId, change: DatasetChange) -> Result<Dataset>;
 
     /// Takes the dataset and its grants away and leaves a [`Tombstone`]. Errors: `NotFound`.

@@ -16,9 +16,11 @@ mod dataset;
 mod error;
 mod grant;
 mod ids;
+mod key;
 mod memory;
 mod name;
 mod owner;
+mod pace;
 mod page;
 mod principal;
 mod token;
@@ -27,14 +29,17 @@ pub use access::{Access, Caller};
 pub use cached::CachedCatalog;
 pub use column::{Column, ColumnType, ParseTypeError};
 pub use dataset::{
-    Dataset, DatasetChange, DatasetKind, Datasets, GeometryColumn, MergeStrategy, NewDataset, Tombstone, Visibility,
+    ColumnsAt, Dataset, DatasetChange, DatasetKind, Datasets, GeometryColumn, MergeStrategy, NewDataset, Tombstone,
+    Visibility,
 };
 pub use error::{CatalogError, ErrorKind, Result};
 pub use grant::{Grant, Grants, Role, Scope};
 pub use ids::{DatasetId, LakeId, PrincipalId, TokenId};
+pub use key::{InstanceKey, ParseKeyError};
 pub use memory::MemoryCatalog;
 pub use name::{DatasetName, Namespace};
 pub use owner::ensure_owner;
+pub use pace::Pace;
 pub use page::{Listing, Page};
 pub use principal::{Authenticated, NewPrincipal, NewToken, Principal, PrincipalKind, Principals, TokenRecord};
 pub use token::{ApiToken, TokenHash};
@@ -65,4 +70,8 @@ pub trait Catalog: Datasets + Principals + Grants + 'static {
     /// Remembers the lake, once for ever, and answers the one that is remembered: of several callers at
     /// once, the first one's. A caller whose lake is another must not use it: every dataset would look empty.
     async fn remember_lake(&self, lake: LakeId) -> Result<LakeId>;
+
+    /// Remembers the key that the gateways of this instance sign with, once for ever, and answers the one that is
+    /// remembered: of several callers at once, the first one's.
+    async fn remember_key(&self, key: InstanceKey) -> Result<InstanceKey>;
 }

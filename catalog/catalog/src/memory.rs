@@ -15,6 +15,7 @@ use crate::dataset::{Dataset, Tombstone};
 use crate::error::{CatalogError, Result};
 use crate::grant::{Role, Scope};
 use crate::ids::{DatasetId, LakeId, PrincipalId};
+use crate::key::InstanceKey;
 use crate::name::{DatasetName, Namespace};
 use crate::principal::{NewPrincipal, NewToken, Principal, TokenRecord};
 use crate::token::TokenHash;
@@ -43,6 +44,7 @@ struct State {
     tokens: HashMap<TokenHash, TokenRecord>,
     grants: BTreeMap<(PrincipalId, Scope), Role>,
     lake: Option<LakeId>,
+    key: Option<InstanceKey>,
 }
 
 impl State {
@@ -122,5 +124,9 @@ impl Catalog for MemoryCatalog {
 
     async fn remember_lake(&self, lake: LakeId) -> Result<LakeId> {
         Ok(*self.state.lock().lake.get_or_insert(lake))
+    }
+
+    async fn remember_key(&self, key: InstanceKey) -> Result<InstanceKey> {
+        Ok(*self.state.lock().key.get_or_insert(key))
     }
 }

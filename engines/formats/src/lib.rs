@@ -25,9 +25,9 @@ mod text;
 mod text_body;
 mod unzstd;
 
-pub use arrow_body::ArrowSchema;
+pub use arrow_body::{ArrowBatches, ArrowSchema, STREAM_END, framed};
 pub use body::{BodyLimits, BodyReader};
-pub use encode::{RowEncoder, answer_schema, unique_names, value_to_json};
+pub use encode::{RowEncoder, answer_schema, plain_batch, unique_names, value_to_json};
 pub use error::{FormatError, Place, Result};
 pub use format::Format;
 pub use guard::is_guarded;

@@ -74,7 +74,7 @@ fn missing(layout: &Layout, wanted: &[Column]) -> Result<Vec<Column>> {
 
 impl Log {
     /// The table's metadata with these columns, and its protocol when they need more than it says.
-    async fn metadata_with(&self, layout: &Layout) -> Result<Vec<Action>> {
+    pub(crate) async fn metadata_with(&self, layout: &Layout) -> Result<Vec<Action>> {
         let table = self.load(None).await?;
         let state = table.snapshot()?;
         let schema = StructType::try_new(layout.delta_fields()?).map_err(|e| LakeError::Defect(e.to_string()))?;

@@ -25,6 +25,8 @@ pub struct Append {
     done: Vec<Action>,
     rows: u64,
     claim: Option<Claim>,
+    /// Whether the rows are to be all that there is.
+    replaces: bool,
 }
 
 /// What a commit made.
@@ -40,7 +42,16 @@ pub struct Committed {
 
 impl Append {
     pub(crate) fn new(table: Arc<Table>, layout: Arc<Layout>, claim: Option<Claim>) -> Self {
-        Self { table, layout, current: None, done: Vec::new(), rows: 0, claim }
+        Self { table, layout, current: None, done: Vec::new(), rows: 0, claim, replaces: false }
+    }
+
+    pub(crate) fn with_layout(self, layout: Arc<Layout>) -> Self {
+        Self { layout, ..self }
+    }
+
+    /// The same, but the rows and the columns take the place of all that is there when they are committed.
+    pub(crate) fn replacing(self) -> Self {
+        Self { replaces: true, ..self }
     }
 
     /// The columns under the clients' names and types.
@@ -101,12 +112,18 @@ impl Append {
     /// when the push has a key.
     ///
     /// Runs to its end even when the caller stops waiting: a commit is never left half known.
-    /// Errors: [`LakeError::KeyReused`], [`LakeError::Contended`], [`LakeError::Storage`].
+    /// Errors: [`LakeError::KeyReused`], [`LakeError::Replaced`], [`LakeError::Contended`], [`LakeError::Storage`].
     pub async fn commit(mut self, body: Option<[u8; 16]>) -> Result<Committed> {
         self.end_file().await?;
         let push = self.claim.as_ref().map(|claim| PushKey { key: claim.key, body: body.unwrap_or_default() });
         let landing = tokio::spawn(async move {
-            let (record, duplicate) = self.table.commit(&self.done, self.rows, push).await?;
+            let Self { table, layout, done, rows, replaces, .. } = &self;
+            let landed = if *replaces {
+                table.commit_replacing(layout, done, *rows, push).await
+            } else {
+                table.commit(layout, done, *rows, push).await
+            };
+            let (record, duplicate) = landed?;
             if push.is_some_and(|push| push.body != record.body) {
                 return Err(LakeError::KeyReused);
             }

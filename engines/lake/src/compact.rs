@@ -232,11 +232,12 @@ fn failed(error: DataFusionError) -> LakeError {
     }
 }
 
-/// The action that takes a file out of the newest version. Its bytes stay until a vacuum.
-pub(crate) fn removal(file: &DataFile, now_millis: i64) -> Action {
+/// The action that takes a file out of the newest version, with its rows or because others hold them. Its bytes stay
+/// until a vacuum.
+pub(crate) fn removal(file: &DataFile, data_change: bool, now_millis: i64) -> Action {
     Action::Remove(Remove {
         path: file.path.clone(),
-        data_change: false,
+        data_change,
         deletion_timestamp: Some(now_millis),
         extended_file_metadata: Some(true),
         partition_values: Some(HashMap::new()),

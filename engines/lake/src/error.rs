@@ -105,6 +105,11 @@ pub enum LakeError {
     /// Others kept committing to the table; nothing was stored.
     #[error("the dataset is being written by others and the commit lost {0} races; retry")]
     Contended(u32),
+    /// The columns of the table were replaced while rows of the old ones were on their way.
+    #[error(
+        "the dataset was replaced while this push was on its way, and its columns are others now; nothing was added"
+    )]
+    Replaced,
     /// Another compaction of the table is running, or was first; nothing was changed.
     #[error("another compaction of the dataset is running or was first; nothing was changed")]
     Overtaken,
@@ -148,7 +153,9 @@ impl LakeError {
             }
             Self::UnsupportedTable(_) | Self::UnsupportedType { .. } => ErrorKind::Unsupported,
             Self::KeyReused => ErrorKind::Exhausted,
-            Self::KeyInUse | Self::Contended(_) | Self::Overtaken | Self::ColumnExists { .. } => ErrorKind::Conflict,
+            Self::KeyInUse | Self::Contended(_) | Self::Replaced | Self::Overtaken | Self::ColumnExists { .. } => {
+                ErrorKind::Conflict
+            }
             Self::NoRoom(_) => ErrorKind::Exhausted,
             Self::Busy | Self::TooSlow(_) => ErrorKind::Overloaded,
             // What the Parquet writer meets outside itself is the store.
@@ -185,6 +192,7 @@ impl LakeError {
             Self::KeyReused => "idempotency_key_reused",
             Self::KeyInUse => "idempotency_key_in_use",
             Self::Contended(_) => "commit_contended",
+            Self::Replaced => "dataset_replaced",
             Self::Overtaken => "compaction_overtaken",
             Self::Busy => "upkeep_busy",
             Self::TooSlow(_) => "upkeep_too_slow",

@@ -64,6 +64,15 @@ impl Layout {
         Ok(Self { columns, schema, stored })
     }
 
+    /// Whether files of another layout can be read by this one: it has all of its columns, under the same stored names.
+    pub(crate) fn reads(&self, other: &Self) -> bool {
+        let there = |name: &str, ty| self.stored.field_with_name(name).is_ok_and(|field| field.data_type() == ty);
+        let columns = other.columns.iter().zip(other.stored.fields());
+        columns.into_iter().all(|(column, stored)| {
+            there(stored.name(), stored.data_type()) && self.columns.iter().any(|known| known.name == column.name)
+        })
+    }
+
     /// Whether the stored names are the clients' names.
     pub(crate) fn is_identity(&self) -> bool {
         self.schema == self.stored

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use deltalake::kernel::{Action, Add};
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use lakegate_catalog::DatasetId;
+use lakegate_catalog::{Column, DatasetId};
 use parking_lot::{Mutex, RwLock};
 
 use crate::append::{Append, FILE_BYTES};
@@ -17,6 +17,7 @@ use crate::compact::{WORTH_WHILE, removal};
 use crate::damage::Damage;
 use crate::error::{LakeError, Result};
 use crate::history::Past;
+use crate::layout::Layout;
 use crate::log::{Attempt, Log, Replayed, remember};
 use crate::snapshot::{DataFile, Snapshot};
 use crate::txn::{self, PushKey, PushRecord, Pushes};
@@ -157,6 +158,18 @@ impl Table {
         Ok(Begin::New(Box::new(Append::new(Arc::clone(self), Arc::clone(&snapshot.layout), claim))))
     }
 
+    /// Starts a push whose rows and columns take the place of all that is there, in one version. Older versions stay
+    /// readable, and keys stay known.
+    ///
+    /// Errors: as [`Self::begin`], [`LakeError::UnsupportedType`].
+    pub async fn begin_replacing(self: &Arc<Self>, columns: Vec<Column>, key: Option<[u8; 16]>) -> Result<Begin> {
+        let layout = Arc::new(Layout::new(columns)?);
+        Ok(match self.begin(key).await? {
+            Begin::New(append) => Begin::New(Box::new(append.with_layout(layout).replacing())),
+            seen @ Begin::Seen(_) => seen,
+        })
+    }
+
     fn claim(self: &Arc<Self>, key: [u8; 16]) -> Result<Claim> {
         if !self.claims.lock().insert(key) {
             return Err(LakeError::KeyInUse);
@@ -170,17 +183,53 @@ impl Table {
         self.pushes.lock().get(key).copied().filter(|record| record.at == 0 || record.at >= oldest)
     }
 
-    /// Commits prepared actions, whatever other writers do meanwhile. Answers what was committed, and
+    /// Commits new files of a layout, whatever other writers do meanwhile. Answers what was committed, and
     /// true when that is an earlier push with the same key instead of this one.
-    pub(crate) async fn commit(&self, adds: &[Action], rows: u64, push: Option<PushKey>) -> Result<(PushRecord, bool)> {
-        let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
+    pub(crate) async fn commit(
+        &self,
+        layout: &Layout,
+        adds: &[Action],
+        rows: u64,
+        push: Option<PushKey>,
+    ) -> Result<(PushRecord, bool)> {
+        self.commit_push(SaveMode::Append, rows, push, |newest, _| {
+            // Files of columns that are gone would be read as rows of nulls.
+            if newest.layout.reads(layout) { Ok(adds.to_vec()) } else { Err(LakeError::Replaced) }
+        })
+        .await
+    }
+
+    /// Commits new files and their layout in the place of all files that there are by then.
+    pub(crate) async fn commit_replacing(
+        &self,
+        layout: &Layout,
+        adds: &[Action],
+        rows: u64,
+        push: Option<PushKey>,
+    ) -> Result<(PushRecord, bool)> {
+        let metadata = self.log.metadata_with(layout).await?;
+        self.commit_push(SaveMode::Overwrite, rows, push, |newest, now| {
+            let removals = newest.files.iter().map(|file| removal(file, true, now));
+            Ok(metadata.iter().cloned().chain(removals).chain(adds.iter().cloned()).collect())
+        })
+        .await
+    }
+
+    async fn commit_push(
+        &self,
+        mode: SaveMode,
+        rows: u64,
+        push: Option<PushKey>,
+        prepare: impl Fn(&Snapshot, i64) -> Result<Vec<Action>>,
+    ) -> Result<(PushRecord, bool)> {
+        let operation = DeltaOperation::Write { mode, partition_by: None, predicate: None };
         let now = chrono::Utc::now().timestamp_millis();
         let landed = self.land(operation, |newest| {
             // Asked anew for each version: the same key may have come in through another gateway.
             if let Some(record) = push.and_then(|push| self.recall(&push.key)) {
                 return Ok(ControlFlow::Break(record));
             }
-            let mut actions = adds.to_vec();
+            let mut actions = prepare(newest, now)?;
             actions.extend(push.map(|push| Action::Txn(txn::transaction(&push, newest.version + 1, rows, now))));
             Ok(ControlFlow::Continue(actions))
         });
@@ -202,7 +251,7 @@ impl Table {
             if !removed.iter().all(|file| there.contains(file.path.as_str())) {
                 return Err(LakeError::Overtaken);
             }
-            let removals = removed.iter().map(|file| removal(file, now));
+            let removals = removed.iter().map(|file| removal(file, false, now));
             Ok(ControlFlow::Continue(removals.chain(added.iter().cloned().map(Action::Add)).collect()))
         });
         match landed.await? {
@@ -227,10 +276,15 @@ impl Table {
             };
             match self.log.commit(version, actions.clone(), operation.clone()).await? {
                 Attempt::Landed => {
-                    let next = newest
-                        .apply(version, &actions)?
-                        .ok_or_else(|| LakeError::Defect("a commit of rows changed the columns".to_owned()))?;
-                    self.advance_to(next, &actions);
+                    match newest.apply(version, &actions)? {
+                        Some(next) => self.advance_to(next, &actions),
+                        // Other columns: what was committed is read back, now or by whoever reads next.
+                        None => {
+                            if let Err(error) = self.catch_up().await {
+                                tracing::debug!(dataset = %self.dataset, %error, "a replacement is not read back yet");
+                            }
+                        }
+                    }
                     self.ask_for_upkeep(version);
                     return Ok(ControlFlow::Continue(version));
                 }

@@ -2,24 +2,28 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use lakegate_catalog::{Caller, Catalog};
+use lakegate_catalog::{Caller, Catalog, ColumnType, Namespace};
 use lakegate_lake::Lake;
-use lakegate_statement::{AsOf, Explain, Params, Statement};
+use lakegate_statement::{AsOf, Explain, Params, Statement, StatementError, TypedValue};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::{QueryError, Result};
 use crate::functions;
+use crate::kept::{Asked, Key, Plans};
 use crate::memory::QueryPool;
 use crate::open::{Opener, Reading};
-use crate::plan::{Planned, Planning, plan};
+use crate::plan::{Described, Made, Planning, describe, plan};
 use crate::planner::Planner;
-use crate::record::{QueryInfo, QueryState, Record, Viewer};
+use crate::record::{QueryInfo, QueryState, Record, Tally, Viewer};
 use crate::running::{Queries, Running, Stop};
+use crate::session::{Opened, Shape};
 use crate::spill::{self, Spill};
 use crate::stream::{QueryStream, StopOnDrop};
 use crate::translate::translate;
@@ -52,7 +56,7 @@ pub struct EngineOptions {
 }
 
 /// One query to run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueryRequest {
     /// An id of the caller's choice, `[A-Za-z0-9_-]{1,64}` and not that of a running query; `None`
     /// makes a new one.
@@ -67,6 +71,13 @@ pub struct QueryRequest {
     pub timeout: Option<Duration>,
     /// Which versions to read where the statement does not say.
     pub as_of: AsOf,
+    /// The namespace of names that have one part; without it such names are refused.
+    pub namespace: Option<Namespace>,
+    /// The time zone, an IANA name, in which text without one is read as a timestamp, and timestamps are answered;
+    /// UTC when there is none.
+    pub time_zone: Option<String>,
+    /// Whether columns may be of types that not every client reads: views.
+    pub keep_types: bool,
     /// Whether rows of one version of a dataset come in the same order each time. Slower: one thread reads.
     pub in_order: bool,
 }
@@ -76,11 +87,13 @@ pub struct QueryRequest {
 /// It holds a slot; dropping it cancels the query.
 pub struct PreparedQuery {
     running: StopOnDrop,
+    asked: Asked,
     statement: Statement,
     reading: Reading,
     spill: Spill,
     limit: Option<u64>,
     threads: usize,
+    shape: Shape,
 }
 
 impl PreparedQuery {
@@ -103,6 +116,17 @@ impl PreparedQuery {
     }
 }
 
+/// What a statement would answer.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The schema of its rows, as [`QueryStream::schema`] has it.
+    pub schema: SchemaRef,
+    /// Its parameters: `1`, `2`, … in their order, or names; and the type of each where the statement says enough.
+    pub parameters: Vec<(String, Option<DataType>)>,
+    /// The datasets that it reads, and the newest version of each, or the one that it names.
+    pub versions: Vec<(String, u64)>,
+}
+
 /// What is going on, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -116,6 +140,14 @@ pub struct Usage {
     pub memory_limit: usize,
     /// Bytes that running queries have on disk.
     pub spilled: u64,
+    /// Queries that have ended well, since the engine was made.
+    pub done: u64,
+    /// Queries that have ended with an error.
+    pub failed: u64,
+    /// Queries that were cancelled, or whose caller left.
+    pub cancelled: u64,
+    /// Rows that callers of ended queries have read.
+    pub rows: u64,
 }
 
 /// Runs SQL for callers.
@@ -133,6 +165,8 @@ pub struct Engine {
     queries: Arc<Queries>,
     planner: Planner,
     workers: Workers,
+    /// Plans of statements that were described under the id that they will run by.
+    plans: Plans,
 }
 
 impl Engine {
@@ -152,6 +186,7 @@ impl Engine {
             queries,
             planner: Planner::new(threads + 1),
             workers: Workers::start(threads)?,
+            plans: Plans::default(),
             options,
         })
     }
@@ -168,37 +203,112 @@ impl Engine {
     /// Admits and checks a query, and opens what it reads.
     pub async fn prepare(&self, caller: &Caller, request: QueryRequest) -> Result<PreparedQuery> {
         let chosen = request.id.is_some();
-        let record = Arc::new(Record::new(query_id(request.id.clone())?, chosen, &request.sql, caller));
-        let timeout = self.deadline(request.timeout)?;
+        let record = Record::new(query_id(request.id.clone())?, chosen, &request.sql, caller, self.tally());
+        self.admit(caller, request, record).await
+    }
+
+    /// What a statement would answer, and which parameters it has, without running it. Parameters may be
+    /// [`Params::Later`]; their types are found where the statement says enough.
+    ///
+    /// When the request has an id, [`Engine::query`] with the same request and [`AsOf::Found`] for what was found need not
+    /// plan it again if it comes soon.
+    pub async fn describe(&self, caller: &Caller, request: QueryRequest) -> Result<Description> {
+        let described = self.describe_once(caller, request.clone()).await;
+        let (Err(error), Params::Later) = (&described, &request.params) else { return described };
+        if !matches!(error, QueryError::InvalidStatement(_) | QueryError::Statement(StatementError::NotSupported(_))) {
+            return described;
+        }
+        // Some expressions have no type before their parameters have: NULL goes nearly anywhere, and text where that is
+        // asked for.
+        let parsed = self.planner.run({
+            let (sql, namespace) = (request.sql.clone(), request.namespace.clone());
+            move || Ok(Statement::parse_within(namespace.as_ref(), &sql, &Params::Later, functions::known())?)
+        });
+        let names = parsed.await?.placeholders().to_vec();
+        if names.is_empty() {
+            return described;
+        }
+        for ty in [None, Some(ColumnType::String)] {
+            let nulls = names.iter().map(|name| (name.clone(), TypedValue::Null(ty.clone()))).collect();
+            let with_nulls = QueryRequest { params: Params::Typed(nulls), ..request.clone() };
+            if let Ok(found) = self.describe_once(caller, with_nulls).await {
+                let parameters = names.into_iter().map(|name| (name, None)).collect();
+                return Ok(Description { parameters, ..found });
+            }
+        }
+        described
+    }
+
+    async fn describe_once(&self, caller: &Caller, request: QueryRequest) -> Result<Description> {
+        let id = uuid::Uuid::now_v7().to_string();
+        let record = Record::new(id, false, &request.sql, caller, self.tally()).unlisted();
+        let PreparedQuery { running, asked, statement, reading, spill, limit, threads, shape } =
+            self.admit(caller, request, record).await?;
+        let versions = reading.versions();
+        let runtime = self.runtime_for(&running.0, spill)?;
+        let planning = self.planning(runtime, reading.relations, limit, threads, shape);
+        let running = &running.0;
+        let work = self.planner.run({
+            let running = Arc::clone(running);
+            move || describe(statement, planning).map_err(|e| translate(&e, running.budgets()))
+        });
+        let Described { schema, parameters, made } = running.while_alive(work).await.and_then(|described| described)?;
+        running.record.done();
+        if let Some(made) = made.filter(|_| asked.has_id()) {
+            self.plans.keep(Key { asked, versions: versions.clone() }, made);
+        }
+        Ok(Description { schema, parameters, versions })
+    }
+
+    async fn admit(&self, caller: &Caller, request: QueryRequest, record: Record) -> Result<PreparedQuery> {
+        let record = Arc::new(record);
+        let timeout = self.deadline(request.timeout).inspect_err(|error| record.failed(error))?;
         let pool = QueryPool::new(self.options.memory_per_query, Arc::clone(&self.memory));
         let spill = Spill::new(self.options.spill_dir.clone(), self.options.spill_per_query);
-        let running = StopOnDrop(self.queries.admit(record, timeout, pool, spill.quota()).await?);
+        let admitted = self.queries.admit(Arc::clone(&record), timeout, pool, spill.quota()).await;
+        let running = StopOnDrop(admitted.inspect_err(|error| record.failed(error))?);
         running.0.record.enter(QueryState::Planning);
         let limit = request.limit;
+        let asked = Asked::new(caller, &request);
+        let shape = Shape { time_zone: request.time_zone.clone(), keep_types: request.keep_types };
         let threads = if request.in_order { 1 } else { self.options.threads.max(1) };
         let read = running.0.while_alive(self.read(caller, request)).await.and_then(|read| read);
         let (statement, reading) = read.inspect_err(|error| running.0.record.failed(error))?;
         running.0.record.reads(reading.versions());
-        Ok(PreparedQuery { running, statement, reading, spill, limit, threads })
+        Ok(PreparedQuery { running, asked, statement, reading, spill, limit, threads, shape })
     }
 
     /// Plans a query and starts it.
     pub async fn run(&self, query: PreparedQuery) -> Result<QueryStream> {
-        let versions = query.reading.versions();
-        let PreparedQuery { running, statement, reading, spill, limit, threads } = query;
-        let fetch = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1));
-        let planning = Planning {
-            relations: reading.relations,
-            runtime: self.runtime_for(&running.0, spill)?,
-            threads,
-            fetch,
-            token: running.0.token(),
-            handle: self.workers.handle().clone(),
+        let PreparedQuery { running, asked, statement, reading, spill, limit, threads, shape } = query;
+        let versions = reading.versions();
+        let runtime = self.runtime_for(&running.0, spill)?;
+        // What it reads was opened again above, for this caller: a plan from before is used only over the same.
+        let key = Key { asked, versions: versions.clone() };
+        let made = match self.plans.take(&key) {
+            Some(made) => Ok(made),
+            None => {
+                let planning = self.planning(Arc::clone(&runtime), reading.relations, limit, threads, shape);
+                running.0.while_alive(self.plan(statement, planning, &running.0)).await.and_then(|planned| planned)
+            }
         };
-        let planned = running.0.while_alive(self.plan(statement, planning, &running.0)).await;
-        let planned = planned.and_then(|planned| planned).inspect_err(|error| running.0.record.failed(error))?;
+        let token = running.0.token();
+        let planned = made.and_then(|made| made.ready(runtime, &token).map_err(|e| translate(&e, running.0.budgets())));
+        let planned = planned.inspect_err(|error| running.0.record.failed(error))?;
         running.0.record.enter(QueryState::Running);
         Ok(QueryStream::start(planned, running, limit, versions, reading.names, self.workers.handle()))
+    }
+
+    fn planning(
+        &self,
+        runtime: Arc<RuntimeEnv>,
+        relations: Vec<Opened>,
+        limit: Option<u64>,
+        threads: usize,
+        shape: Shape,
+    ) -> Planning {
+        let fetch = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1));
+        Planning { relations, runtime, threads, fetch, shape, handle: self.workers.handle().clone() }
     }
 
     fn deadline(&self, asked: Option<Duration>) -> Result<Duration> {
@@ -230,27 +340,38 @@ impl Engine {
         true
     }
 
-    /// What is going on now.
+    fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.queries.records.tally)
+    }
+
+    /// What is going on now, and what has been.
     pub fn usage(&self) -> Usage {
         let (running, queued) = self.queries.counts();
+        let tally = &self.queries.records.tally;
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Usage {
             running,
             queued,
             memory_reserved: self.memory.reserved(),
             memory_limit: self.options.memory,
             spilled: self.queries.all().iter().map(|running| running.spill.used()).sum(),
+            done: of(&tally.done),
+            failed: of(&tally.failed),
+            cancelled: of(&tally.cancelled),
+            rows: of(&tally.rows),
         }
     }
 
     async fn read(&self, caller: &Caller, request: QueryRequest) -> Result<(Statement, Reading)> {
-        let QueryRequest { sql, params, as_of, .. } = request;
-        let statement = self.planner.run(move || Ok(Statement::parse(&sql, &params, functions::known())?)).await?;
+        let QueryRequest { sql, params, as_of, namespace, .. } = request;
+        let parse = move || Statement::parse_within(namespace.as_ref(), &sql, &params, functions::known());
+        let statement = self.planner.run(move || Ok(parse()?)).await?;
         let opener = Opener { catalog: self.catalog.as_ref(), lake: &self.lake, caller, as_of: &as_of };
         let reading = opener.open(statement.relations()).await?;
         Ok((statement, reading))
     }
 
-    async fn plan(&self, statement: Statement, planning: Planning, running: &Arc<Running>) -> Result<Planned> {
+    async fn plan(&self, statement: Statement, planning: Planning, running: &Arc<Running>) -> Result<Made> {
         let running = Arc::clone(running);
         self.planner.run(move || plan(statement, planning).map_err(|e| translate(&e, running.budgets()))).await
     }

@@ -9,7 +9,7 @@
 //!
 //! In reading order: `engine` admits and wires; `open` and `versions` find the datasets and which version of each;
 //! `session` and `plan` make the plan; `functions` and `alive` put bounds into it; `stream` runs it; `running`, `record`, `watch`,
-//! `memory`, `spill`, `pace` and `planner` hold the limits and what is told of a query; `translate` turns errors into words.
+//! `memory`, `spill` and `planner` hold the limits and what is told of a query; `translate` turns errors into words.
 
 mod alive;
 mod engine;
@@ -17,9 +17,9 @@ mod error;
 mod explain;
 mod functions;
 mod information_schema;
+mod kept;
 mod memory;
 mod open;
-mod pace;
 mod plan;
 mod planner;
 mod record;
@@ -31,10 +31,9 @@ mod translate;
 mod versions;
 mod watch;
 
-pub use engine::{Engine, EngineOptions, PreparedQuery, QueryRequest, Usage};
+pub use engine::{Description, Engine, EngineOptions, PreparedQuery, QueryRequest, Usage};
 pub use error::{QueryError, Result};
-pub use lakegate_statement::{AsOf, Moment, Params, Position, StatementError};
-pub use pace::Pace;
+pub use lakegate_statement::{AsOf, MAX_STATEMENT, Moment, Params, Position, StatementError, TypedValue};
 pub use record::{QueryInfo, QueryState, Viewer};
 pub use stream::QueryStream;
 pub use watch::available_memory;

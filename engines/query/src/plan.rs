@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alive::stoppable;
 use crate::explain;
 use crate::functions;
-use crate::session::{BATCH_ROWS, Opened, session};
+use crate::session::{BATCH_ROWS, Opened, Shape, session};
 
 /// What a planner needs besides the statement.
 pub(crate) struct Planning {
@@ -27,9 +27,29 @@ pub(crate) struct Planning {
     pub(crate) threads: usize,
     /// Rows to fetch at most: one more than the caller wants, to know whether there are more.
     pub(crate) fetch: Option<usize>,
-    pub(crate) token: CancellationToken,
+    pub(crate) shape: Shape,
     /// Where scans may wait for storage.
     pub(crate) handle: Handle,
+}
+
+/// A plan that has been made and not started; it is for one run.
+pub(crate) struct Made {
+    plan: Arc<dyn ExecutionPlan>,
+    context: TaskContext,
+    explain: Explain,
+    /// What clients are told, and what every batch is made to match.
+    pub(crate) schema: SchemaRef,
+    analyze: Option<String>,
+    repeatable: bool,
+}
+
+impl Made {
+    /// Ties the plan to the memory and disk of a run, and to what stops it.
+    pub(crate) fn ready(self, runtime: Arc<RuntimeEnv>, token: &CancellationToken) -> DataFusionResult<Planned> {
+        let Self { plan, context, explain, schema, analyze, repeatable } = self;
+        let plan = if explain == Explain::Plan { plan } else { stoppable(plan, token)? };
+        Ok(Planned { plan, context: Arc::new(context.with_runtime(runtime)), schema, analyze, repeatable })
+    }
 }
 
 /// A plan that is ready to run.
@@ -50,25 +70,70 @@ const BATCH_BYTES: usize = 64 * 1024 * 1024;
 const BIG_VALUE_ROWS: usize = 1024;
 
 /// Plans the statement.
-pub(crate) fn plan(statement: Statement, planning: Planning) -> DataFusionResult<Planned> {
+pub(crate) fn plan(statement: Statement, planning: Planning) -> DataFusionResult<Made> {
     functions::planning(|| plan_within(statement, planning))
 }
 
-fn plan_within(statement: Statement, planning: Planning) -> DataFusionResult<Planned> {
-    let Planning { relations, runtime, threads, fetch, token, handle } = planning;
+/// What [`describe`] finds.
+pub(crate) struct Described {
+    /// The schema of the rows.
+    pub(crate) schema: SchemaRef,
+    /// Each parameter with its type where that is known.
+    pub(crate) parameters: Vec<(String, Option<DataType>)>,
+    /// The plan, when it had to be made.
+    pub(crate) made: Option<Made>,
+}
+
+/// What the statement would answer. With parameters that come later it is not planned to its end.
+pub(crate) fn describe(statement: Statement, planning: Planning) -> DataFusionResult<Described> {
+    let names = statement.placeholders().to_vec();
+    if names.is_empty() {
+        let made = plan(statement, planning)?;
+        return Ok(Described { schema: Arc::clone(&made.schema), parameters: Vec::new(), made: Some(made) });
+    }
+    functions::planning(|| {
+        let Planning { relations, runtime, threads, shape, handle, .. } = planning;
+        check_width(&statement, &relations)?;
+        let explain = statement.explain();
+        let state = session(relations, runtime, threads, &shape)?;
+        handle.block_on(async {
+            let ast = DataFusionStatement::Statement(Box::new(Ast::Query(statement.into_query())));
+            let logical = state.statement_to_plan(ast).await?;
+            // Types are found while operands are made to fit each other.
+            let analyzed = state.analyzer().execute_and_check(logical, state.config_options(), |_, _| {})?;
+            let types = analyzed.get_parameter_types()?;
+            let schema = match explain {
+                Explain::No => client_schema(readable(analyzed, &shape)?.schema().as_arrow()),
+                Explain::Plan | Explain::Analyze => explain::schema(),
+            };
+            let parameters = names.into_iter().map(|name| {
+                let found = types.get(&format!("${name}")).cloned().flatten();
+                (name, found.filter(|ty| !ty.is_null()))
+            });
+            Ok(Described { schema, parameters: parameters.collect(), made: None })
+        })
+    })
+}
+
+fn check_width(statement: &Statement, relations: &[Opened]) -> DataFusionResult<()> {
     let widths = relations.iter().map(|opened| {
         let columns = opened.provider.schema().fields().len() as u64;
         (format!("{}.{}", opened.schema, opened.table), columns)
     });
     let width = statement.check_width(&widths.collect(), functions::known());
-    width.map_err(|e| DataFusionError::External(Box::new(e)))?;
+    width.map_err(|e| DataFusionError::External(Box::new(e)))
+}
+
+fn plan_within(statement: Statement, planning: Planning) -> DataFusionResult<Made> {
+    let Planning { relations, runtime, threads, fetch, shape, handle } = planning;
+    check_width(&statement, &relations)?;
     let explain = statement.explain();
-    let state = session(relations, runtime, threads, BATCH_ROWS)?;
+    let state = session(relations, runtime, threads, &shape)?;
     handle.block_on(async {
         let ast = DataFusionStatement::Statement(Box::new(Ast::Query(statement.into_query())));
         let logical = state.statement_to_plan(ast).await?;
         let repeatable = functions::repeatable(&logical)?;
-        let logical = functions::bounded(readable(logical)?)?;
+        let logical = functions::bounded(readable(logical, &shape)?)?;
         let logical = match fetch.filter(|_| explain == Explain::No) {
             Some(fetch) => LogicalPlanBuilder::from(logical).limit(0, Some(fetch))?.build()?,
             None => logical,
@@ -77,13 +142,13 @@ fn plan_within(statement: Statement, planning: Planning) -> DataFusionResult<Pla
         let state = with_batch_rows(state, &optimized)?;
         let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
         let (plan, schema) = match explain {
-            Explain::No => (stoppable(physical, &token)?, None),
+            Explain::No => (physical, None),
             Explain::Plan => (explain::plan(&optimized, physical.as_ref())?, None),
-            Explain::Analyze => (stoppable(physical, &token)?, Some(explain::schema())),
+            Explain::Analyze => (physical, Some(explain::schema())),
         };
         let analyze = (explain == Explain::Analyze).then(|| optimized.display_indent().to_string());
         let schema = schema.unwrap_or_else(|| client_schema(&plan.schema()));
-        Ok(Planned { plan, context: state.task_ctx(), schema, analyze, repeatable })
+        Ok(Made { plan, context: TaskContext::from(&state), explain, schema, analyze, repeatable })
     })
 }
 
@@ -99,16 +164,20 @@ fn with_batch_rows(mut state: SessionState, plan: &LogicalPlan) -> DataFusionRes
 }
 
 /// Casts outputs of types that clients cannot read: views to plain strings and bytes, and the
-/// union that JSON's `->` makes to JSON text.
-fn readable(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+/// union that JSON's `->` makes to JSON text; and timestamps to the zone that is asked for.
+fn readable(plan: LogicalPlan, shape: &Shape) -> DataFusionResult<LogicalPlan> {
+    let zone = shape.time_zone.as_deref();
     let schema = Arc::clone(plan.schema());
     let mut changed = false;
     let mut outputs = Vec::with_capacity(schema.fields().len());
     for (qualifier, field) in schema.iter() {
         let column = Expr::Column(datafusion::common::Column::from((qualifier, field)));
         let readable = match field.data_type() {
-            DataType::Utf8View => Some(cast(column.clone(), DataType::Utf8)),
-            DataType::BinaryView => Some(cast(column.clone(), DataType::Binary)),
+            DataType::Utf8View if !shape.keep_types => Some(cast(column.clone(), DataType::Utf8)),
+            DataType::BinaryView if !shape.keep_types => Some(cast(column.clone(), DataType::Binary)),
+            DataType::Timestamp(unit, Some(other)) if zone.is_some_and(|zone| zone != other.as_ref()) => {
+                Some(cast(column.clone(), DataType::Timestamp(*unit, zone.map(Into::into))))
+            }
             DataType::Union(..) => {
                 Some(datafusion_functions_json::udfs::json_union_to_text_udf().call(vec![column.clone()]))
             }

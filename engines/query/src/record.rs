@@ -46,6 +46,11 @@ pub enum QueryState {
 }
 
 impl QueryState {
+    /// Whether nothing follows.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+
     /// The word of the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -84,6 +89,15 @@ pub struct QueryInfo {
     pub error: Option<(&'static str, String)>,
 }
 
+/// How many queries have ended, and how.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) done: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+    pub(crate) rows: AtomicU64,
+}
+
 /// One query's part of the list.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -91,12 +105,15 @@ pub(crate) struct Record {
     sql: String,
     principal: Option<Principal>,
     chosen: bool,
+    /// Whether it is told of; looking a statement over is no query of its own.
+    listed: bool,
     started_at: DateTime<Utc>,
     started: Instant,
     rows: AtomicU64,
     bytes: AtomicU64,
     versions: OnceLock<Vec<(String, u64)>>,
     phase: Mutex<Phase>,
+    tally: Arc<Tally>,
 }
 
 #[derive(Debug)]
@@ -107,19 +124,26 @@ enum Phase {
 
 impl Record {
     /// A query that has just arrived; `chosen` when the id is the caller's.
-    pub(crate) fn new(id: String, chosen: bool, sql: &str, caller: &Caller) -> Self {
+    pub(crate) fn new(id: String, chosen: bool, sql: &str, caller: &Caller, tally: Arc<Tally>) -> Self {
         Self {
             id,
             sql: sql.chars().take(SQL_KEPT).collect(),
             principal: caller.principal().cloned(),
             chosen,
+            listed: true,
             started_at: Utc::now(),
             started: Instant::now(),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             versions: OnceLock::new(),
             phase: Mutex::new(Phase::Going(QueryState::Queued)),
+            tally,
         }
+    }
+
+    /// One that nobody is told of.
+    pub(crate) fn unlisted(self) -> Self {
+        Self { listed: false, ..self }
     }
 
     /// It goes on to its next state.
@@ -154,9 +178,23 @@ impl Record {
     /// The first end counts: what comes after it is the clearing up.
     fn end(&self, state: QueryState, error: Option<(&'static str, String)>) {
         let mut phase = self.phase.lock();
-        if matches!(*phase, Phase::Going(_)) {
-            *phase = Phase::Ended { state, after: self.started.elapsed(), error };
+        if !matches!(*phase, Phase::Going(_)) {
+            return;
         }
+        *phase = Phase::Ended { state, after: self.started.elapsed(), error };
+        if self.listed {
+            let count = match state {
+                QueryState::Done => &self.tally.done,
+                QueryState::Cancelled => &self.tally.cancelled,
+                _ => &self.tally.failed,
+            };
+            count.fetch_add(1, Ordering::Relaxed);
+            self.tally.rows.fetch_add(self.rows.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed
     }
 
     fn has_ended(&self) -> bool {
@@ -193,12 +231,16 @@ impl Record {
 
 /// All that run and the last ones that have ended, the newest at the end.
 #[derive(Debug, Default)]
-pub(crate) struct Records(Mutex<VecDeque<Arc<Record>>>);
+pub(crate) struct Records {
+    all: Mutex<VecDeque<Arc<Record>>>,
+    /// What has become of those that are forgotten too.
+    pub(crate) tally: Arc<Tally>,
+}
 
 impl Records {
     /// Adds one, and forgets the oldest of too many ended ones. Those that run are as many as may run and wait.
     pub(crate) fn add(&self, record: Arc<Record>) {
-        let mut all = self.0.lock();
+        let mut all = self.all.lock();
         all.push_back(record);
         let ended = all.iter().filter(|record| record.has_ended()).count();
         if ended > ENDED
@@ -210,12 +252,18 @@ impl Records {
 
     /// What the viewer may see, the newest first.
     pub(crate) fn list(&self, viewer: Viewer) -> Vec<QueryInfo> {
-        self.0.lock().iter().rev().filter(|record| record.visible(viewer, false)).map(|record| record.info()).collect()
+        self.all
+            .lock()
+            .iter()
+            .rev()
+            .filter(|record| record.visible(viewer, false))
+            .map(|record| record.info())
+            .collect()
     }
 
     /// The newest with this id that the viewer may see.
     pub(crate) fn find(&self, viewer: Viewer, id: &str) -> Option<(Arc<Record>, QueryInfo)> {
-        let all = self.0.lock();
+        let all = self.all.lock();
         let found = all.iter().rev().find(|record| record.id == id && record.visible(viewer, true))?;
         Some((Arc::clone(found), found.info()))
     }
@@ -226,7 +274,7 @@ mod tests {
     use super::*;
 
     fn record(id: &str) -> Arc<Record> {
-        Arc::new(Record::new(id.to_owned(), false, "SELECT 1", &Caller::Anonymous))
+        Arc::new(Record::new(id.to_owned(), false, "SELECT 1", &Caller::Anonymous, Arc::default()))
     }
 
     #[test]

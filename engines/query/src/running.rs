@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use datafusion::execution::memory_pool::MemoryPool;
+use lakegate_catalog::Pace;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
@@ -12,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{QueryError, Result};
 use crate::memory::QueryPool;
-use crate::pace::Pace;
 use crate::record::{Record, Records};
 use crate::spill::Quota;
 
@@ -159,7 +159,7 @@ impl Queries {
         let running = self.register(record, timeout, pool, spill)?;
         let permit = match Arc::clone(&self.slots).try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) => self.wait(&running).await.inspect_err(|error| running.record.failed(error))?,
+            Err(_) => self.wait(&running).await?,
         };
         let slot = Slot { _permit: permit, since: Instant::now(), pace: Arc::clone(&self.pace) };
         let _ = running.slot.set(slot);
@@ -191,7 +191,9 @@ impl Queries {
         });
         all.retain(|_, other| other.strong_count() > 0);
         all.insert(id, Arc::downgrade(&running));
-        self.records.add(Arc::clone(&running.record));
+        if running.record.is_listed() {
+            self.records.add(Arc::clone(&running.record));
+        }
         Ok(running)
     }
 

@@ -30,15 +30,24 @@ pub(crate) struct Opened {
     pub(crate) provider: Arc<dyn TableProvider>,
 }
 
+/// How values are answered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shape {
+    /// The zone of timestamps, when it is not UTC.
+    pub(crate) time_zone: Option<String>,
+    /// Whether views stay views.
+    pub(crate) keep_types: bool,
+}
+
 /// The session.
 pub(crate) fn session(
     relations: Vec<Opened>,
     runtime: Arc<RuntimeEnv>,
     threads: usize,
-    batch_rows: usize,
+    shape: &Shape,
 ) -> Result<SessionState> {
     let mut state = SessionStateBuilder::new()
-        .with_config(config(threads, batch_rows))
+        .with_config(config(threads, shape))
         .with_runtime_env(runtime)
         .with_catalog_list(Arc::new(Only::new(relations)))
         .with_scalar_functions(functions::scalar_functions())
@@ -53,19 +62,19 @@ pub(crate) fn session(
     Ok(state)
 }
 
-fn config(threads: usize, batch_rows: usize) -> SessionConfig {
+fn config(threads: usize, shape: &Shape) -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_target_partitions(threads)
-        .with_batch_size(batch_rows)
+        .with_batch_size(BATCH_ROWS)
         .with_information_schema(false)
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, NOWHERE);
     let options = config.options_mut();
     // What is stored with a zone is stored in UTC.
-    options.execution.time_zone = Some("UTC".to_owned());
+    options.execution.time_zone = Some(shape.time_zone.clone().unwrap_or_else(|| "UTC".to_owned()));
     // Clients of several protocols cannot read view types.
-    options.sql_parser.map_string_types_to_utf8view = false;
-    options.execution.parquet.schema_force_view_types = false;
+    options.sql_parser.map_string_types_to_utf8view = shape.keep_types;
+    options.execution.parquet.schema_force_view_types = shape.keep_types;
     // A filter that fails inside the Parquet reader comes back as text of a storage error. Above it, the
     // error keeps its type; files, row groups and pages are skipped all the same.
     options.execution.parquet.pushdown_filters = false;

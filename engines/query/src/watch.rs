@@ -77,7 +77,7 @@ mod tests {
     use crate::record::Record;
 
     fn record(id: &str) -> Arc<Record> {
-        Arc::new(Record::new(id.to_owned(), true, "SELECT 1", &lakegate_catalog::Caller::Anonymous))
+        Arc::new(Record::new(id.to_owned(), true, "SELECT 1", &lakegate_catalog::Caller::Anonymous, Arc::default()))
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use crate::error::{Result, StatementError};
 
 /// Bytes of text.
-pub(crate) const MAX_BYTES: usize = 256 * 1024;
+pub const MAX_BYTES: usize = 256 * 1024;
 /// Tokens that are not white space.
 pub(crate) const MAX_TOKENS: usize = 20_000;
 /// Brackets and CASEs open at one place.

@@ -9,7 +9,7 @@
 //!
 //! In reading order: `statement` puts the steps together; `bounds` limits what is parsed; `travel` turns every
 //! way to name an older version into one (`moment` says what a version is); `show` puts queries in
-//! place of SHOW and DESCRIBE; `params` puts values in; `allow` refuses what is not on the list; `names` finds
+//! place of SHOW and DESCRIBE; `qualify` completes names; `params` puts values in; `allow` refuses what is not on the list; `names` finds
 //! the relations; `weight` adds up what the planner would make of it; `outputs` names the columns of the answer;
 //! `times` says what a timestamp counts.
 
@@ -21,15 +21,17 @@ mod moment;
 mod names;
 mod outputs;
 mod params;
+mod qualify;
 mod show;
 mod statement;
 mod times;
 mod travel;
 mod weight;
 
+pub use bounds::MAX_BYTES as MAX_STATEMENT;
 pub use error::{Position, Result, StatementError};
 pub use functions::Functions;
 pub use moment::{AsOf, Moment};
 pub use names::{Part, Relation, View};
-pub use params::Params;
+pub use params::{Params, TypedValue};
 pub use statement::{Explain, Statement};

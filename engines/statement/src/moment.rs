@@ -58,6 +58,8 @@ pub enum AsOf {
     Time(DateTime<Utc>),
     /// These; the others in their newest version. All must be in the statement.
     Each(BTreeMap<DatasetName, Moment>),
+    /// These, where the statement names them without a version; the others in their newest version.
+    Found(BTreeMap<DatasetName, u64>),
 }
 
 impl AsOf {
@@ -85,10 +87,11 @@ impl AsOf {
             Self::Newest => None,
             Self::Time(time) => Some(Moment::Time(*time)),
             Self::Each(each) => each.get(name).copied(),
+            Self::Found(found) => found.get(name).copied().map(Moment::Version),
         }
     }
 
-    /// The names that it gives a version to.
+    /// The names that it gives a version to and that must be in the statement.
     pub fn names(&self) -> impl Iterator<Item = &DatasetName> {
         let each = if let Self::Each(each) = self { Some(each) } else { None };
         each.into_iter().flat_map(BTreeMap::keys)

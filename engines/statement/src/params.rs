@@ -1,10 +1,11 @@
-//! Parameters: values of JSON put into the syntax tree as literals, never into the text.
+//! Parameters: values put into the syntax tree as literals, never into the text.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use lakegate_catalog::ColumnType;
 use serde_json::{Map, Value as Json};
-use sqlparser::ast::{CastKind, ExactNumberInfo};
+use sqlparser::ast::{CastKind, ExactNumberInfo, TimezoneInfo};
 use sqlparser::ast::{DataType, Expr, Query, UnaryOperator, Value, VisitMut, VisitorMut};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -12,7 +13,7 @@ use crate::error::{Result, StatementError};
 
 /// The values of a statement's parameters.
 ///
-/// Whole numbers become bigint, other numbers double, and strings, booleans and null themselves;
+/// Of JSON, whole numbers become bigint, other numbers double, and strings, booleans and null themselves;
 /// lists and objects are refused.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Params {
@@ -23,6 +24,28 @@ pub enum Params {
     Positional(Vec<Json>),
     /// The value of `name` is `$name`.
     Named(Map<String, Json>),
+    /// The value of `1` is `$1` (or the first `?`), that of `name` is `$name`.
+    Typed(Vec<(String, TypedValue)>),
+    /// They come later: the statement keeps its placeholders, and [`Statement::placeholders`](crate::Statement::placeholders)
+    /// names them.
+    Later,
+}
+
+/// A value that has a type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TypedValue {
+    /// NULL, of a type if it is known.
+    Null(Option<ColumnType>),
+    /// True or false.
+    Boolean(bool),
+    /// A bigint.
+    BigInt(i64),
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// Text that is cast to a type without parts, such as a date.
+    Cast(String, ColumnType),
 }
 
 /// Rewrites `?` to `$1`, `$2`, … in the order of the text.
@@ -43,8 +66,9 @@ pub(crate) fn number_question_marks(tokens: &mut [TokenWithSpan]) -> Result<()> 
     Ok(())
 }
 
-/// Puts the values where the statement names them. Every value must be used and every name known.
-pub(crate) fn substitute(query: &mut Query, params: &Params) -> Result<()> {
+/// Puts the values where the statement names them. Every value must be used and every name known. Answers the placeholders
+/// that stay because their values come later: `1`, `2`, … in their order, or names.
+pub(crate) fn substitute(query: &mut Query, params: &Params) -> Result<Vec<String>> {
     let mut visitor = Substitute { params, used: BTreeSet::new() };
     if let ControlFlow::Break(error) = query.visit(&mut visitor) {
         return Err(error);
@@ -53,10 +77,30 @@ pub(crate) fn substitute(query: &mut Query, params: &Params) -> Result<()> {
         Params::None => None,
         Params::Positional(values) => (1..=values.len()).map(|n| n.to_string()).find(|n| !visitor.used.contains(n)),
         Params::Named(values) => values.keys().find(|name| !visitor.used.contains(*name)).cloned(),
+        Params::Typed(values) => {
+            values.iter().map(|(name, _)| name).find(|name| !visitor.used.contains(*name)).cloned()
+        }
+        Params::Later => None,
     };
     match unused {
         Some(name) => Err(StatementError::Parameters(format!("${name} has a value and is not in the statement"))),
-        None => Ok(()),
+        None if *params == Params::Later => in_order(visitor.used),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Names in their order; numbers in theirs, which must begin with 1 and leave none out.
+fn in_order(used: BTreeSet<String>) -> Result<Vec<String>> {
+    let numbers: BTreeSet<usize> = used.iter().filter_map(|name| name.parse().ok()).collect();
+    if numbers.is_empty() {
+        return Ok(used.into_iter().collect());
+    }
+    if numbers.len() < used.len() {
+        return Err(StatementError::Parameters("use either $1 or $name, not both".to_owned()));
+    }
+    match (1..=numbers.len()).find(|n| !numbers.contains(n)) {
+        Some(n) => Err(StatementError::Parameters(format!("${n} is not in the statement, and one after it is"))),
+        None => Ok((1..=numbers.len()).map(|n| n.to_string()).collect()),
     }
 }
 
@@ -72,6 +116,9 @@ impl VisitorMut for Substitute<'_> {
         let Expr::Value(value) = expr else { return ControlFlow::Continue(()) };
         let Value::Placeholder(text) = &value.value else { return ControlFlow::Continue(()) };
         let text = text.clone();
+        if *self.params == Params::Later {
+            return self.keep(&text);
+        }
         match self.literal(&text) {
             Ok(literal) => {
                 *expr = literal;
@@ -83,17 +130,32 @@ impl VisitorMut for Substitute<'_> {
 }
 
 impl Substitute<'_> {
+    fn keep(&mut self, placeholder: &str) -> ControlFlow<StatementError> {
+        match placeholder.strip_prefix('$').filter(|name| !name.is_empty()) {
+            Some(name) => {
+                self.used.insert(name.to_owned());
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(StatementError::Parameters(format!("{placeholder} is not ?, $1 or $name"))),
+        }
+    }
+
     fn literal(&mut self, placeholder: &str) -> Result<Expr> {
         let name = placeholder.strip_prefix('$').unwrap_or(placeholder);
         let missing = || StatementError::Parameters(format!("{placeholder} has no value"));
-        let value = match self.params {
-            Params::None => None,
+        let of_json = |value: &Json| literal_of(value, placeholder);
+        let literal = match self.params {
+            Params::None | Params::Later => None,
             Params::Positional(values) => {
-                name.parse::<usize>().ok().and_then(|n| n.checked_sub(1)).and_then(|n| values.get(n))
+                let at = name.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
+                at.and_then(|n| values.get(n)).map(of_json)
             }
-            Params::Named(values) => values.get(name),
+            Params::Named(values) => values.get(name).map(of_json),
+            Params::Typed(values) => {
+                values.iter().find(|(other, _)| other == name).map(|(_, value)| typed_literal(value, placeholder))
+            }
         };
-        let literal = literal_of(value.ok_or_else(missing)?, placeholder)?;
+        let literal = literal.ok_or_else(missing)??;
         self.used.insert(name.to_owned());
         Ok(literal)
     }
@@ -120,6 +182,49 @@ fn literal_of(value: &Json, placeholder: &str) -> Result<Expr> {
             let text = format!("{placeholder} is a list or an object; send numbers, strings, booleans or null");
             return Err(StatementError::Parameters(text));
         }
+    })
+}
+
+fn typed_literal(value: &TypedValue, placeholder: &str) -> Result<Expr> {
+    Ok(match value {
+        TypedValue::Null(None) => Expr::value(Value::Null),
+        TypedValue::Null(Some(ty)) => match sql_type(ty) {
+            Some(ty) => cast(Value::Null, ty),
+            None => Expr::value(Value::Null),
+        },
+        TypedValue::Boolean(b) => Expr::value(Value::Boolean(*b)),
+        TypedValue::BigInt(whole) => bigint(*whole),
+        TypedValue::Text(text) => Expr::value(Value::SingleQuotedString(text.clone())),
+        TypedValue::Bytes(bytes) => {
+            let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+            let digits = digits.filter_map(|digit| char::from_digit(u32::from(digit), 16));
+            Expr::value(Value::HexStringLiteral(digits.collect()))
+        }
+        TypedValue::Cast(text, ty) => {
+            let unknown = || StatementError::Parameters(format!("{placeholder} has a type that is no parameter's"));
+            cast(Value::SingleQuotedString(text.clone()), sql_type(ty).ok_or_else(unknown)?)
+        }
+    })
+}
+
+/// The type as the planner knows it; `None` for one with parts.
+fn sql_type(ty: &ColumnType) -> Option<DataType> {
+    Some(match ty {
+        ColumnType::Boolean => DataType::Boolean,
+        ColumnType::SmallInt => DataType::SmallInt(None),
+        ColumnType::Int => DataType::Int(None),
+        ColumnType::BigInt => DataType::BigInt(None),
+        ColumnType::Real => DataType::Real,
+        ColumnType::Double => DataType::Double(ExactNumberInfo::None),
+        ColumnType::Decimal(precision, scale) => {
+            DataType::Decimal(ExactNumberInfo::PrecisionAndScale(u64::from(*precision), i64::from(*scale)))
+        }
+        ColumnType::String => DataType::Text,
+        ColumnType::Binary => DataType::Bytea,
+        ColumnType::Date => DataType::Date,
+        ColumnType::Timestamp => DataType::Timestamp(None, TimezoneInfo::WithTimeZone),
+        ColumnType::TimestampNtz => DataType::Timestamp(None, TimezoneInfo::None),
+        ColumnType::List(_) | ColumnType::Struct(_) | ColumnType::Map(..) | ColumnType::Geometry => return None,
     })
 }
 

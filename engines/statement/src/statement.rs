@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use lakegate_catalog::Namespace;
 use sqlparser::ast::{DescribeAlias, Query, Statement as Ast};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserError};
@@ -11,7 +12,7 @@ use crate::error::{Position, Result, StatementError};
 use crate::functions::Functions;
 use crate::names::Relation;
 use crate::params::{self, Params};
-use crate::{allow, bounds, outputs, show, times, travel, weight};
+use crate::{allow, bounds, outputs, qualify, show, times, travel, weight};
 
 /// How deep the parser may go. The bounds on tokens refuse a statement long before.
 const PARSER_RECURSION: usize = 400;
@@ -22,6 +23,7 @@ pub struct Statement {
     query: Box<Query>,
     explain: Explain,
     relations: Vec<Relation>,
+    placeholders: Vec<String>,
 }
 
 /// What to answer.
@@ -40,6 +42,16 @@ impl Statement {
     ///
     /// Costs time and stack in proportion to the bounds of `bounds`; call it on a big stack.
     pub fn parse(sql: &str, params: &Params, functions: &Functions) -> Result<Self> {
+        Self::parse_within(None, sql, params, functions)
+    }
+
+    /// The same, where names of one part are datasets of `namespace`.
+    pub fn parse_within(
+        namespace: Option<&Namespace>,
+        sql: &str,
+        params: &Params,
+        functions: &Functions,
+    ) -> Result<Self> {
         let mut tokens = tokenize(sql)?;
         bounds::check(&tokens)?;
         params::number_question_marks(&mut tokens)?;
@@ -55,14 +67,17 @@ impl Statement {
                 (query, explain, None)
             }
         };
-        params::substitute(&mut query, params)?;
+        if let Some(namespace) = namespace {
+            qualify::qualify(&mut query, namespace);
+        }
+        let placeholders = params::substitute(&mut query, params)?;
         let mut relations = allow::check(&query, &versions, functions)?;
         relations.extend(shown);
         weight::check(&query, &HashMap::new(), functions)?;
         outputs::name_apart(&mut query);
         outputs::name_without_version(&mut query);
         times::count_microseconds(&mut query);
-        Ok(Self { query, explain, relations })
+        Ok(Self { query, explain, relations, placeholders })
     }
 
     /// Checks again, now that the datasets are open and it is known how wide they are: `widths` has
@@ -86,6 +101,11 @@ impl Statement {
     /// Whether to answer the plan instead of rows.
     pub fn explain(&self) -> Explain {
         self.explain
+    }
+
+    /// The parameters whose values come later ([`Params::Later`]): `1`, `2`, … in their order, or names.
+    pub fn placeholders(&self) -> &[String] {
+        &self.placeholders
     }
 
     /// The relations outside of the statement that it names, sorted, each once; what a SHOW or DESCRIBE shows comes last.

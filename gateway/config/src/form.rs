@@ -175,6 +175,22 @@ impl Form for Folder {
     }
 }
 
+/// A file, or none; made absolute later.
+pub(crate) struct OptionalFile;
+
+impl Form for OptionalFile {
+    type Value = Option<PathBuf>;
+    const EXPECTED: &'static str = "the path of a file, or nothing";
+
+    fn read(text: &str) -> Option<Option<PathBuf>> {
+        (!text.contains('\0')).then(|| Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty()))
+    }
+
+    fn print(value: &Option<PathBuf>) -> Printed {
+        Printed::Text(value.as_ref().map(|path| path.display().to_string()).unwrap_or_default())
+    }
+}
+
 /// Where a database is.
 pub(crate) struct Database;
 

@@ -1,8 +1,8 @@
 //! The table of keys: every setting's name, meaning, form and place in [`Settings`].
 
 use crate::form::{
-    Address, Count, CountOrZero, Database, Endpoint, Folder, Form, Format, Level, Networks, Origins, Printed, Size,
-    SizeOrZero, Span, SpanOrZero, Store, Truth, Web, Word,
+    Address, Count, CountOrZero, Database, Endpoint, Folder, Form, Format, Level, Networks, OptionalFile, Origins,
+    Printed, Size, SizeOrZero, Span, SpanOrZero, Store, Truth, Web, Word,
 };
 use crate::settings::Settings;
 
@@ -63,6 +63,16 @@ pub(crate) const KEYS: &[Key] = &[
         "Origins whose pages may call the API, such as https://app.example.org; * is any."
     ),
     key!(rest.trusted_proxies, Networks, "Proxies whose X-Forwarded headers are believed, such as 10.0.0.0/8."),
+    key!(flight.listen, Address, "Address and port of Arrow Flight SQL; port 0 takes any free one."),
+    key!(flight.max_connections, Count, "Connections open at once."),
+    key!(flight.max_message, Size, "Bytes of one message that comes in."),
+    key!(flight.write_timeout, Span, "How long a client may take none of an answer's rows."),
+    key!(
+        flight.tls_certificate,
+        OptionalFile,
+        "PEM file with the certificate and those that lead to its root; with tls_key the listener speaks TLS alone."
+    ),
+    key!(flight.tls_key, OptionalFile, "PEM file with the certificate's private key."),
     Key {
         get: |settings| Database::print(&Some(settings.database_url())),
         ..key!(catalog.database_url, Database, "The catalog's database; default sqlite:<data_dir>/catalog.db.")

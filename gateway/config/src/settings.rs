@@ -14,6 +14,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The REST listener.
     pub rest: Rest,
+    /// The Flight SQL listener.
+    pub flight: Flight,
     /// The catalog.
     pub catalog: Catalog,
     /// Object storage.
@@ -47,6 +49,23 @@ pub struct Rest {
     pub cors_origins: Vec<String>,
     /// Proxies whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<Network>,
+}
+
+/// `[flight]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flight {
+    /// Address and port; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Connections open at once; more wait in the system's queue.
+    pub max_connections: usize,
+    /// Bytes of one message that comes in.
+    pub max_message: ByteSize,
+    /// How long a client may take none of an answer's rows.
+    pub write_timeout: Duration,
+    /// A PEM file with the certificate and those that lead to its root; with `tls_key` the listener speaks TLS alone.
+    pub tls_certificate: Option<PathBuf>,
+    /// A PEM file with the certificate's private key.
+    pub tls_key: Option<PathBuf>,
 }
 
 /// `[catalog]`
@@ -179,6 +198,7 @@ impl Settings {
         Self {
             data_dir: data_dir.into(),
             rest: Rest::default(),
+            flight: Flight::default(),
             catalog: Catalog::default(),
             storage: Storage::default(),
             query: Query::default(),
@@ -220,6 +240,19 @@ impl Default for Rest {
             public_url: None,
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7781)),
+            max_connections: 16_384,
+            max_message: ByteSize::mib(64),
+            write_timeout: Duration::from_secs(60),
+            tls_certificate: None,
+            tls_key: None,
         }
     }
 }

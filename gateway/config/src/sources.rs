@@ -56,6 +56,9 @@ impl Settings {
             self.data_dir = default_data_dir(&sources.env).ok_or(ConfigError::NoDataDir)?;
         }
         self.data_dir = absolute(&self.data_dir, &sources.env, &sources.working_dir);
+        for file in [&mut self.flight.tls_certificate, &mut self.flight.tls_key].into_iter().flatten() {
+            *file = absolute(file, &sources.env, &sources.working_dir);
+        }
         let before = self.clone();
         self.query.timeout = self.query.timeout.min(self.query.max_timeout);
         self.query.memory_per_query = self.query.memory_per_query.min(self.query.memory);

@@ -38,7 +38,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a gateway on your data folder
     ///
-    /// Prints `listening rest=http://…` on standard output once it takes requests. The first start
+    /// Prints `listening rest=http://… flight=grpc://…` on standard output once it takes requests. The first start
     /// creates an owner and writes its token to <data-dir>/owner-token. SIGTERM or Ctrl-C lets running
     /// requests end; a second Ctrl-C ends at once.
     Serve(ServeArgs),

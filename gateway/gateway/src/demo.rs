@@ -34,6 +34,7 @@ pub(crate) fn command(cli: &Cli, args: &DemoArgs) -> Result<()> {
     serve::runtime()?.block_on(async {
         let gateway = Gateway::open(&settings).await?;
         let url = gateway.url();
+        let listening = gateway.listening();
         let token = owner_token(&settings.data_dir);
         let stop = gateway.stopper();
         let serving = tokio::spawn(gateway.run());
@@ -43,7 +44,7 @@ pub(crate) fn command(cli: &Cli, args: &DemoArgs) -> Result<()> {
             let _ = serving.await;
             return Err(failure);
         }
-        greet(&url, &settings.data_dir);
+        greet(&listening, &url, &settings.data_dir);
         serving.await.map_err(|e| Failure::other(e.to_string()))?
     })
 }
@@ -96,9 +97,9 @@ async fn push(client: &Client, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn greet(url: &str, folder: &std::path::Path) {
+fn greet(listening: &str, url: &str, folder: &std::path::Path) {
     let question = json!({"sql": "SELECT mag, place FROM demo.earthquakes ORDER BY mag DESC LIMIT 5"});
-    say(format_args!("listening rest={url}"));
+    say(format_args!("{listening}"));
     say(format_args!("\nThree datasets are ready: demo.earthquakes, demo.airports, demo.flights. Ask:\n"));
     say(format_args!("  curl -s {url}/v1/query -H 'Content-Type: application/json' -d '{question}'"));
     say(format_args!("  lakegate sql --url {url}\n"));

@@ -18,6 +18,7 @@ mod sql;
 mod stall;
 mod sweep;
 mod telemetry;
+mod tls;
 mod token;
 
 use std::process::ExitCode;

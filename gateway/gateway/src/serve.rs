@@ -5,22 +5,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakegate_catalog::{ApiToken, CachedCatalog, Catalog, LakeId, Scope};
+use lakegate_catalog::{ApiToken, CachedCatalog, Catalog, InstanceKey, LakeId, Scope};
 use lakegate_catalog_sql::{SqlCatalog, SqlOptions};
 use lakegate_config::{ByteSize, Settings, Storage};
+use lakegate_flight_sql::Flight;
+use lakegate_ingest::{Ingest, Limits};
 use lakegate_lake::{AzureOptions, Lake, LakeOptions, S3Options, StoreOptions, UpkeepOptions, Which};
 use lakegate_query::{Engine, EngineOptions};
-use lakegate_rest::{App, Edge, Limits};
+use lakegate_rest::{App, Edge};
+use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::cli::Cli;
 use crate::data_folder::DataFolder;
 use crate::failure::{Failure, Result, say};
-use crate::server::{self, Connections};
+use crate::server::{self, Connections, Listener};
 use crate::telemetry::Telemetry;
-use crate::{logging, settings, sweep};
+use crate::{logging, settings, sweep, tls};
 
 /// `lakegate serve`.
 pub(crate) fn command(cli: &Cli) -> Result<()> {
@@ -56,8 +60,9 @@ pub(crate) struct Gateway {
     /// Held until the end: it keeps other processes out.
     folder: DataFolder,
     app: Arc<App>,
-    listener: TcpListener,
-    address: SocketAddr,
+    rest: Listener,
+    flight: Listener,
+    routes: axum::Router,
     new_owner: Option<ApiToken>,
     stop: CancellationToken,
 }
@@ -66,21 +71,45 @@ impl Gateway {
     /// Opens folder, catalog, storage and engine, and binds the port. Nothing is served yet.
     pub(crate) async fn open(settings: &Settings) -> Result<Self> {
         let folder = DataFolder::open(&settings.data_dir)?;
-        let listener = bind(settings.rest.listen)?;
-        let address = listener.local_addr().map_err(|e| Failure::other(e.to_string()))?;
+        let tls = tls::acceptor(&settings.flight)?;
+        let rest = bind(settings.rest.listen, "--listen 127.0.0.1:7790", None)?;
+        let flight = bind(settings.flight.listen, "--set flight.listen=127.0.0.1:7791", tls)?;
         let catalog = open_catalog(settings).await?;
         let lake = open_lake(settings, catalog.as_ref()).await?;
         let new_owner = folder.ensure_owner(catalog.as_ref()).await?;
         let engine = Engine::new(engine_options(settings, &folder), Arc::clone(&catalog), Arc::clone(&lake));
         let engine = Arc::new(engine.map_err(|e| Failure::other(format!("the query engine cannot start: {e}")))?);
-        let app = App::new(catalog, lake, engine, limits(settings, &folder), edge(settings, address));
+        let ingest = Arc::new(Ingest::new(Arc::clone(&catalog), Arc::clone(&lake), limits(settings, &folder)));
+        let key = catalog.remember_key(InstanceKey::generate()).await;
+        let key = key.map_err(|e| Failure::other(format!("the catalog cannot be used: {e}")))?;
+        let service = Flight::new(
+            Arc::clone(&catalog),
+            Arc::clone(&engine),
+            Arc::clone(&ingest),
+            key,
+            lakegate_flight_sql::Options {
+                write_timeout: settings.flight.write_timeout,
+                max_message: bytes(settings.flight.max_message),
+            },
+        );
+        let mut counts = Registry::with_prefix("lakegate");
+        service.register(&mut counts);
+        let routes = lakegate_flight_sql::routes(service).await;
+        let default_rows = settings.query.default_rows as u64;
+        let app = App::new(catalog, lake, engine, ingest, default_rows, edge(settings, rest.address), counts);
         let settings = settings.clone();
-        Ok(Self { settings, folder, app, listener, address, new_owner, stop: CancellationToken::new() })
+        Ok(Self { settings, folder, app, rest, flight, routes, new_owner, stop: CancellationToken::new() })
     }
 
     /// Where REST listens.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.rest.address)
+    }
+
+    /// Where the listeners are. The line is a promise to scripts.
+    pub(crate) fn listening(&self) -> String {
+        let grpc = if self.flight.tls.is_some() { "grpc+tls" } else { "grpc" };
+        format!("listening rest={} flight={grpc}://{}", self.url(), self.flight.address)
     }
 
     pub(crate) fn owner_token_file(&self) -> std::path::PathBuf {
@@ -90,7 +119,7 @@ impl Gateway {
     /// Says where to go next. The first line is a promise to scripts.
     pub(crate) fn greet(&self) {
         let url = self.url();
-        say(format_args!("listening rest={url}"));
+        say(format_args!("{}", self.listening()));
         say(format_args!("start page {url}/ · API {url}/openapi.json · data {}", self.settings.data_dir.display()));
         match &self.new_owner {
             Some(token) if std::io::stdout().is_terminal() => {
@@ -111,8 +140,9 @@ impl Gateway {
 
     /// Serves until SIGTERM or Ctrl-C, then drains.
     pub(crate) async fn run(self) -> Result<()> {
+        let connections = within_open_files(self.settings.rest.max_connections, self.settings.flight.max_connections);
         let how = Connections {
-            max: within_open_files(self.settings.rest.max_connections),
+            max: connections.0,
             write_timeout: self.settings.rest.write_timeout,
             header_timeout: self.settings.rest.header_timeout,
             drain_timeout: self.settings.rest.drain_timeout,
@@ -123,9 +153,14 @@ impl Gateway {
         let upkeep = upkeep_thread()?;
         upkeep.spawn(Arc::clone(&lake).run_upkeep(catalog, upkeep_options(&self.settings, &self.folder)));
         let sweep = tokio::spawn(sweep::run(Arc::clone(&self.app.catalog), lake, self.settings.query.max_timeout));
-        tracing::info!(address = %self.address, "serving");
+        tracing::info!(rest = %self.rest.address, flight = %self.flight.address, "serving");
         let router = lakegate_rest::router(Arc::clone(&self.app));
-        let drained = server::run(self.listener, router, how, self.stop).await;
+        let of_flight = Connections { max: connections.1, write_timeout: self.settings.flight.write_timeout, ..how };
+        let (rest, flight) = tokio::join!(
+            server::run(self.rest, router, how, self.stop.clone()),
+            server::run(self.flight, self.routes, of_flight, self.stop),
+        );
+        let drained = rest && flight;
         sweep.abort();
         // A rewrite that is cut leaves the table as it was.
         upkeep.shutdown_background();
@@ -160,12 +195,12 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener> {
-    listen(address).map_err(|error| {
-        Failure::usage(format!(
-            "cannot listen on {address}: {error}; choose another with --listen 127.0.0.1:7790, or port 0 for any"
-        ))
-    })
+fn bind(address: SocketAddr, other: &str, tls: Option<TlsAcceptor>) -> Result<Listener> {
+    let socket = listen(address).map_err(|error| {
+        Failure::usage(format!("cannot listen on {address}: {error}; choose another with {other}, or port 0 for any"))
+    })?;
+    let address = socket.local_addr().map_err(|e| Failure::other(e.to_string()))?;
+    Ok(Listener { socket, address, tls })
 }
 
 /// How old an answer of the catalog may be when no write has come between.
@@ -284,13 +319,12 @@ fn limits(settings: &Settings, folder: &DataFolder) -> Limits {
         max_body: ingest.max_body.bytes(),
         max_row: bytes(ingest.max_row),
         max_pushes: ingest.max_concurrent,
-        max_queued_pushes: ingest.max_queued,
-        push_memory: ingest.memory.bytes(),
-        push_patience: ingest.queue_timeout,
-        push_timeout: ingest.timeout,
+        max_queued: ingest.max_queued,
+        memory: ingest.memory.bytes(),
+        patience: ingest.queue_timeout,
+        timeout: ingest.timeout,
         idle_timeout: ingest.idle_timeout,
         spool: folder.join("spill"),
-        default_rows: settings.query.default_rows as u64,
     }
 }
 
@@ -306,19 +340,26 @@ fn edge(settings: &Settings, address: SocketAddr) -> Edge {
     }
 }
 
-/// As many connections as asked for, or as the system allows the process: each is an open file.
-fn within_open_files(connections: usize) -> usize {
+/// As many connections of two listeners as asked for, or as the system allows the process: each is an open file.
+fn within_open_files(rest: usize, flight: usize) -> (usize, usize) {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     /// For tables, the catalog and spilled rows.
     const OTHERS: u64 = 512;
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return connections };
+    let connections = rest + flight;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return (rest, flight) };
     let wanted = (connections as u64 + OTHERS).min(hard).max(soft);
     let allowed = if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft };
     let fitting = usize::try_from(allowed.saturating_sub(OTHERS).max(allowed / 2)).unwrap_or(usize::MAX);
     if fitting < connections {
-        tracing::warn!(connections = fitting, open_files = allowed, "fewer connections than rest.max_connections fit");
+        tracing::warn!(
+            connections = fitting,
+            open_files = allowed,
+            "fewer connections than rest.max_connections and flight.max_connections fit"
+        );
+        // Each listener gets its part.
+        return (fitting * rest / connections, fitting * flight / connections);
     }
-    fitting.min(connections)
+    (rest, flight)
 }
 
 fn bytes(size: ByteSize) -> usize {

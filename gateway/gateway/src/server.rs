@@ -13,7 +13,9 @@ use axum::http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -34,17 +36,26 @@ pub(crate) struct Connections {
     pub(crate) drain_timeout: Duration,
 }
 
+/// A socket that is bound.
+pub(crate) struct Listener {
+    pub(crate) socket: TcpListener,
+    pub(crate) address: SocketAddr,
+    /// Without one the connections are in plain text.
+    pub(crate) tls: Option<TlsAcceptor>,
+}
+
 /// Serves until `stop`, then drains. False when the drain ran out of time and requests were cut.
-pub(crate) async fn run(listener: TcpListener, router: Router, how: Connections, stop: CancellationToken) -> bool {
-    let server = Arc::new(Server { router, builder: builder(how), how, roster: Roster::new(how.max), stop });
+pub(crate) async fn run(listener: Listener, router: Router, how: Connections, stop: CancellationToken) -> bool {
+    let Listener { socket, tls, address: _ } = listener;
+    let server = Arc::new(Server { router, builder: builder(how), how, roster: Roster::new(how.max), tls, stop });
     let connections = TaskTracker::new();
-    while let Some((stream, peer)) = accept(&listener, &server.stop).await {
+    while let Some((stream, peer)) = accept(&socket, &server.stop).await {
         let Some(guest) = server.stop.run_until_cancelled(server.roster.admit()).await else {
             break;
         };
         connections.spawn(Arc::clone(&server).serve(stream, peer, guest));
     }
-    drop(listener);
+    drop(socket);
     connections.close();
     tokio::time::timeout(how.drain_timeout, connections.wait()).await.is_ok()
 }
@@ -70,6 +81,7 @@ struct Server {
     builder: Builder<TokioExecutor>,
     how: Connections,
     roster: Arc<Roster>,
+    tls: Option<TlsAcceptor>,
     stop: CancellationToken,
 }
 
@@ -84,11 +96,25 @@ impl Server {
         };
         if !closed {
             // Boxed: what a busy connection needs is not what an idle one should weigh.
-            Box::pin(self.speak(stream, peer, &guest)).await;
+            match &self.tls {
+                None => Box::pin(self.speak(stream, peer, &guest)).await,
+                Some(tls) => Box::pin(self.speak_in_private(tls, stream, peer, &guest)).await,
+            }
         }
     }
 
-    async fn speak(&self, stream: TcpStream, peer: SocketAddr, guest: &Guest) {
+    async fn speak_in_private(&self, tls: &TlsAcceptor, stream: TcpStream, peer: SocketAddr, guest: &Guest) {
+        match tokio::time::timeout(self.how.header_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.speak(stream, peer, guest).await,
+            Ok(Err(error)) => tracing::debug!(%error, "no TLS came to be"),
+            Err(_) => tracing::debug!("a client took too long to begin TLS"),
+        }
+    }
+
+    async fn speak<S>(&self, stream: S, peer: SocketAddr, guest: &Guest)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (router, requests) = (self.router.clone(), guest.requests());
         let service = tower::service_fn(move |request: Request<hyper::body::Incoming>| {
             let (router, request_guard) = (router.clone(), requests.begin());

@@ -13,7 +13,6 @@ use lakegate_query::QueryStream;
 use serde_json::json;
 use std::sync::Arc;
 
-use crate::metrics::{Metrics, Outcome};
 use crate::problem::{Problem, Result};
 
 const QUERY_ID: HeaderName = HeaderName::from_static("lakegate-query-id");
@@ -29,14 +28,8 @@ pub(crate) enum Keep {
 }
 
 /// Starts answering. Waits for the first batch, so that what fails early is a problem document.
-pub(crate) async fn answer(
-    format: Format,
-    query: QueryStream,
-    metrics: Arc<Metrics>,
-    started: Instant,
-    keep: Keep,
-) -> Result<Response> {
-    let mut answering = Answering::new(format, query, metrics, started, keep)?;
+pub(crate) async fn answer(format: Format, query: QueryStream, started: Instant, keep: Keep) -> Result<Response> {
+    let mut answering = Answering::new(format, query, started, keep)?;
     let first = answering.first().await?;
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
@@ -68,17 +61,17 @@ struct Answering {
     encoder: Option<RowEncoder>,
     rows: u64,
     started: Instant,
-    metrics: Arc<Metrics>,
-    outcome: Option<Outcome>,
+    /// Nothing follows.
+    ended: bool,
     keep: Keep,
     /// The body is to break off.
     cut: bool,
 }
 
 impl Answering {
-    fn new(format: Format, query: QueryStream, metrics: Arc<Metrics>, started: Instant, keep: Keep) -> Result<Self> {
+    fn new(format: Format, query: QueryStream, started: Instant, keep: Keep) -> Result<Self> {
         let encoder = RowEncoder::new(format, &unique_names(&query.schema()))?;
-        Ok(Self { format, query, encoder: Some(encoder), rows: 0, started, metrics, outcome: None, keep, cut: false })
+        Ok(Self { format, query, encoder: Some(encoder), rows: 0, started, ended: false, keep, cut: false })
     }
 
     /// What comes before the rows, and the first rows.
@@ -93,10 +86,7 @@ impl Answering {
         self.encoder()?.start(&mut out)?;
         match self.query.next().await {
             Some(Ok(batch)) => self.encode(batch, &mut out).await?,
-            Some(Err(error)) => {
-                self.outcome = Some(Outcome::Failed);
-                return Err(error.into());
-            }
+            Some(Err(error)) => return Err(error.into()),
             None => self.end(&mut out).await?,
         }
         Ok(out)
@@ -105,7 +95,7 @@ impl Answering {
     /// The next piece of the body. An error breaks the connection off: only formats with a place for
     /// it end with the error itself.
     async fn next(&mut self) -> Option<Result<Vec<u8>, std::io::Error>> {
-        if self.outcome.is_some() {
+        if self.ended {
             return std::mem::take(&mut self.cut).then(|| Err(std::io::Error::other("the query failed")));
         }
         let mut out = Vec::new();
@@ -118,11 +108,11 @@ impl Answering {
             match piece {
                 Err(problem) => break problem,
                 // Parquet comes a row group at a time: most batches add nothing yet.
-                Ok(()) if out.is_empty() && self.outcome.is_none() => {}
+                Ok(()) if out.is_empty() && !self.ended => {}
                 Ok(()) => return Some(Ok(out)),
             }
         };
-        self.outcome = Some(Outcome::Failed);
+        self.ended = true;
         tracing::info!(query_id = self.query.id(), code = problem.code, "query failed after its answer began");
         self.cut = self.keep == Keep::ByCaches;
         Some(self.late(&problem))
@@ -142,7 +132,7 @@ impl Answering {
         if self.format == Format::Json {
             self.json_tail(out, "");
         }
-        self.outcome = Some(Outcome::Done);
+        self.ended = true;
         Ok(())
     }
 
@@ -196,12 +186,6 @@ impl Answering {
 
 fn given_up() -> Problem {
     Problem::new(ErrorKind::Internal, "internal", "the answer was given up")
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        self.metrics.query_ended(self.outcome.unwrap_or(Outcome::Abandoned), self.rows);
-    }
 }
 
 /// The schema of an answer, in the words of the API.

@@ -53,9 +53,7 @@ fn refused(detail: &str) -> Problem {
 impl Identified {
     /// The principal; anonymous callers are refused.
     pub(crate) fn principal(&self) -> Result<&Principal> {
-        self.caller.principal().ok_or_else(|| {
-            Problem::denied("this needs a token").with_help("send the header `Authorization: Bearer lg_…`")
-        })
+        self.caller.principal().ok_or_else(Problem::anonymous)
     }
 
     /// When a credential made by this caller ends: as asked, and never after the caller's own, so that a token

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use lakegate_catalog::{Access, Column, Dataset, DatasetChange, Role, Visibility};
+use lakegate_catalog::{Access, Column, ColumnsAt, Dataset, DatasetChange, Role, Visibility};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::caller::Identified;
-use crate::datasets::{ColumnDocument, DatasetDocument, DatasetPath, check_width, describe};
+use crate::datasets::{ColumnDocument, DatasetDocument, DatasetPath, describe};
 use crate::extract::{Json, Path};
 use crate::problem::{Problem, Result};
 use crate::{refusals, words};
@@ -82,7 +82,8 @@ async fn apply(app: &App, dataset: Dataset, columns: Vec<Column>, mut change: Da
     if !columns.is_empty() {
         let added = app.table(&dataset).await?.add_columns(columns).await;
         let snapshot = added.map_err(|error| Problem::with_dataset(&dataset.name, error))?;
-        change.columns = Some(snapshot.columns().to_vec());
+        let (version, columns) = (snapshot.version(), snapshot.columns().to_vec());
+        change.columns = Some(ColumnsAt { version, columns });
     }
     if change == DatasetChange::default() {
         return Ok(dataset);
@@ -105,7 +106,7 @@ impl ChangeDataset {
         let columns = self.add_columns.into_iter().map(ColumnDocument::into_column).collect::<Result<Vec<_>>>()?;
         Column::check_all(&columns)?;
         let new = columns.iter().filter(|column| !dataset.schema.iter().any(|known| known.name == column.name));
-        check_width(&dataset.schema.iter().chain(new).cloned().collect::<Vec<_>>())?;
+        lakegate_ingest::check_width(&dataset.schema.iter().chain(new).cloned().collect::<Vec<_>>())?;
         let description = self.description.map(Option::unwrap_or_default);
         let change = DatasetChange { description, visibility: self.visibility, columns: None };
         change.check()?;

@@ -8,10 +8,10 @@ use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
 use lakegate_catalog::{
-    Access, Caller, Column, Dataset, DatasetChange, DatasetId, DatasetKind, DatasetName, ErrorKind, GeometryColumn,
-    MergeStrategy, Namespace, NewDataset, Page, PrincipalId, Role, Visibility,
+    Access, Caller, Column, ColumnsAt, Dataset, DatasetChange, DatasetKind, DatasetName, ErrorKind, GeometryColumn,
+    MergeStrategy, Namespace, NewDataset, Page, Role, Visibility,
 };
-use lakegate_formats::{FormatError, MAX_COLUMNS};
+use lakegate_ingest::{allow_create, check_width};
 use lakegate_lake::Snapshot;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -218,48 +218,11 @@ pub(crate) async fn create_dataset(
     Json(request): Json<CreateDataset>,
 ) -> Result<impl IntoResponse> {
     let new = request.into_new()?;
-    let owner = allow_create(&app, &caller, &new.name).await?;
-    // The table first: a dataset that is listed can always be read.
-    app.lake.create(new.id, &new.schema).await?;
-    let dataset = register(&app, new, owner).await?;
+    let owner = allow_create(app.catalog.as_ref(), &caller.caller, &new.name).await?;
+    let dataset = lakegate_ingest::create_dataset(app.catalog.as_ref(), &app.lake, new, owner).await?;
     let location = format!("/v1/datasets/{}/{}", dataset.name.namespace(), dataset.name.dataset());
     let document = describe(&app, dataset).await;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(document)))
-}
-
-/// Lists a dataset whose table exists. When the catalog refuses it, the table goes again; when the
-/// catalog did not answer, the dataset may be there, so its table stays.
-pub(crate) async fn register(app: &App, new: NewDataset, owner: PrincipalId) -> Result<Dataset> {
-    let id = new.id;
-    match app.catalog.create_dataset(new, owner).await {
-        Ok(dataset) => Ok(dataset),
-        Err(error) => {
-            if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Internal) {
-                abandon(app, id).await;
-            }
-            Err(error.into())
-        }
-    }
-}
-
-/// Removes the table of a dataset that did not come to be.
-pub(crate) async fn abandon(app: &App, id: DatasetId) {
-    if let Err(error) = app.lake.remove(id).await {
-        tracing::warn!(dataset = %id, %error, "files of a dataset that was not created stay behind");
-    }
-}
-
-/// Whether the caller may create this dataset; makes the namespace for an instance owner.
-pub(crate) async fn allow_create(app: &App, caller: &Identified, name: &DatasetName) -> Result<PrincipalId> {
-    let principal = caller.principal()?;
-    if app.catalog.role_on_namespace(principal.id, name.namespace()).await? < Some(Role::Owner) {
-        let detail = format!("creating datasets needs the role owner on namespace `{}`", name.namespace());
-        return Err(Problem::denied(detail));
-    }
-    if app.catalog.role_on_instance(principal.id).await? == Some(Role::Owner) {
-        app.catalog.ensure_namespace(name.namespace()).await?;
-    }
-    Ok(principal.id)
 }
 
 impl CreateDataset {
@@ -285,18 +248,6 @@ impl CreateDataset {
             description: self.description,
             ..NewDataset::root(name, columns)
         })
-    }
-}
-
-/// Refuses a dataset that is too wide or has no columns.
-pub(crate) fn check_width(columns: &[Column]) -> Result<()> {
-    match columns.len() {
-        0 => Err(FormatError::NoColumns.into()),
-        1..=MAX_COLUMNS => Ok(()),
-        more => {
-            let detail = format!("a dataset has at most {MAX_COLUMNS} columns, this one would have {more}");
-            Err(Problem::new(ErrorKind::TooLarge, "too_many_columns", detail))
-        }
     }
 }
 
@@ -386,10 +337,11 @@ async fn newest(app: &App, dataset: &Dataset) -> Result<Arc<Snapshot>> {
 /// The dataset with the columns that its table has. New columns are committed to the table first: a crash before the
 /// catalog knew them is made good here, by whoever looks next.
 async fn agreeing(app: &App, dataset: Dataset, snapshot: &Snapshot) -> Dataset {
-    if snapshot.columns().len() <= dataset.schema.len() {
+    if snapshot.columns() == dataset.schema {
         return dataset;
     }
-    let columns = DatasetChange { columns: Some(snapshot.columns().to_vec()), ..DatasetChange::default() };
+    let known = ColumnsAt { version: snapshot.version(), columns: snapshot.columns().to_vec() };
+    let columns = DatasetChange { columns: Some(known), ..DatasetChange::default() };
     match app.catalog.update_dataset(dataset.id, columns).await {
         Ok(updated) => updated,
         Err(error) => {

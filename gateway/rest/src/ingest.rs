@@ -4,30 +4,26 @@
 //! become visible in one commit, or not at all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
+use axum::body::BodyDataStream;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use lakegate_catalog::{Access, Caller, Column, DatasetName, ErrorKind, NewDataset, Role};
+use futures::StreamExt as _;
+use lakegate_catalog::ErrorKind;
 use lakegate_formats::Format;
-use lakegate_lake::{Append, Begin, Committed, LakeError, PushRecord, Table};
+use lakegate_ingest::{Body, Create, IngestError, Packing, Push, Size, Stored};
+use lakegate_lake::Committed;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::caller::Identified;
-use crate::datasets::{DatasetPath, abandon, allow_create, check_width, register};
-use crate::decode::{Head, write_rows};
+use crate::datasets::DatasetPath;
 use crate::extract::{Path, Query};
-use crate::infer::infer;
-use crate::intake::{Intake, first_half, linger};
 use crate::media::{media_type, unsupported};
-use crate::metrics::Outcome;
 use crate::problem::{Problem, Result};
-use crate::receipts::Receipt;
-use crate::trace::step;
 use crate::{refusals, words};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -82,162 +78,106 @@ pub(crate) async fn ingest(
     Path(path): Path<DatasetPath>,
     Query(query): Query<IngestQuery>,
     headers: HeaderMap,
-    body: Body,
+    body: axum::body::Body,
 ) -> Result<Response> {
-    let push = Push { app: &app, caller: &caller, headers: &headers };
-    let _place = app.pushes.admit(&headers, push.format(&query).ok()).await?;
+    let format = format(&query, &headers);
+    let packing = packing(&headers);
+    let announced = announced(&headers);
+    let plain = matches!(packing, Ok(Packing::None));
+    let size = Size { length: announced.filter(|_| plain), format: format.as_ref().ok().copied() };
+    let place = app.ingest.admit(size).await?;
     let mut stream = body.into_data_stream();
-    let done = push.run(&path, &query, &mut stream).await;
+    let done = async {
+        let received = stream.by_ref().map(|piece| piece.map_err(|_| IngestError::Truncated)).boxed();
+        let name = path.dataset_name(query.create)?;
+        let create = if query.create { Create::IfMissing } else { Create::Never };
+        let push = Push { caller: &caller.caller, name: &name, create, key: idempotency_key(&headers)? };
+        let mut body = Body::new(received, format?, packing?, announced, app.ingest.limits())?;
+        app.ingest.push(&place, push, &mut body).await.map_err(|error| told(error, query.create))
+    };
+    let done = done.await;
     if done.is_err() {
         linger(&mut stream).await;
     }
-    match &done {
-        Ok(stored) if stored.committed.duplicate => app.metrics.push_ended(Outcome::Duplicate, 0),
-        Ok(stored) => app.metrics.push_ended(Outcome::Done, stored.committed.rows),
-        Err(_) => app.metrics.push_ended(Outcome::Failed, 0),
+    done.map(|stored| answer(&stored))
+}
+
+fn answer(stored: &Stored) -> Response {
+    let Committed { version, rows, duplicate } = stored.committed;
+    let status = if duplicate { "duplicate" } else { "committed" };
+    let versions = [("lakegate-versions", format!("{}={version}", stored.name))];
+    let receipt = stored.receipt().encode();
+    (versions, axum::Json(PushAnswer { receipt, status, rows, version })).into_response()
+}
+
+/// The error, with what may help.
+fn told(error: IngestError, create: bool) -> Problem {
+    let missing = matches!(error, IngestError::DatasetNotFound(_)) && !create;
+    let problem = Problem::from(error);
+    if missing { problem.with_help("add ?create=true to create it from this push") } else { problem }
+}
+
+fn format(query: &IngestQuery, headers: &HeaderMap) -> Result<Format> {
+    // Also where `format` beats it: its charset still holds.
+    let media = media_type(headers)?;
+    let found = match (&query.format, media) {
+        (Some(name), _) => Format::from_name(name),
+        (None, Some(media)) => Format::from_media_type(&media),
+        (None, None) => None,
+    };
+    found.ok_or_else(|| {
+        unsupported(
+            "name the format of the rows: Content-Type application/json, application/x-ndjson, text/csv, \
+             application/vnd.apache.arrow.stream, application/vnd.apache.arrow.file or \
+             application/vnd.apache.parquet, or ?format=json|ndjson|csv|arrow|arrow-file|parquet",
+        )
+    })
+}
+
+/// What `Content-Encoding` says. Errors: 415 for an encoding that is not done here.
+fn packing(headers: &HeaderMap) -> Result<Packing> {
+    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
+        return Ok(Packing::None);
+    };
+    match encoding.as_bytes().to_ascii_lowercase().as_slice() {
+        b"gzip" | b"x-gzip" => Ok(Packing::Gzip),
+        b"zstd" => Ok(Packing::Zstd),
+        b"identity" => Ok(Packing::None),
+        _ => Err(Problem::new(
+            ErrorKind::Unsupported,
+            "unsupported_media_type",
+            "Content-Encoding may be gzip, zstd or identity",
+        )),
     }
-    done.map(|stored| stored.answer())
 }
 
-/// What was stored, and where.
-struct Stored {
-    name: DatasetName,
-    dataset: lakegate_catalog::DatasetId,
-    committed: Committed,
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-impl Stored {
-    fn answer(&self) -> Response {
-        let Committed { version, rows, duplicate } = self.committed;
-        let receipt = Receipt { dataset: self.dataset, version, rows }.encode();
-        let status = if duplicate { "duplicate" } else { "committed" };
-        let versions = [("lakegate-versions", format!("{}={version}", self.name))];
-        (versions, axum::Json(PushAnswer { receipt, status, rows, version })).into_response()
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>> {
+    let mut sent = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    let key = sent.next();
+    if sent.next().is_some() {
+        return Err(IngestError::Key.into());
     }
+    Ok(key.map(axum::http::HeaderValue::as_bytes))
 }
 
-struct Push<'a> {
-    app: &'a App,
-    caller: &'a Identified,
-    headers: &'a HeaderMap,
-}
-
-impl Push<'_> {
-    async fn run(&self, path: &DatasetPath, query: &IngestQuery, body: &mut BodyDataStream) -> Result<Stored> {
-        let name = path.dataset_name(query.create)?;
-        // Pushes that may create the same dataset take turns: the later ones find it and append.
-        let turn =
-            if query.create { Some(self.app.creating.turn(&name, self.app.limits.push_timeout).await?) } else { None };
-        let access = Access::find(self.app.catalog.as_ref(), &self.caller.caller, &name).await?;
-        if let Some(access) = &access {
-            let denied = |_| Problem::denied(format!("pushing to `{name}` needs the role writer on it"));
-            access.require(Role::Writer).map_err(denied)?;
-        } else if !query.create {
-            return Err(Problem::dataset_not_found(&name).with_help("add ?create=true to create it from this push"));
-        }
-        let intake = Intake::new(self.headers, self.format(query)?, body, &self.app.limits)?;
-        let key = self.key_hash()?;
-        let committed = match access {
-            Some(access) => {
-                // Nothing to create: pushes of rows run side by side.
-                drop(turn);
-                let table = self.app.table(&access.dataset).await?;
-                let committed = self.append(&name, &table, key, intake, Head::none()).await?;
-                return Ok(Stored { name, dataset: access.dataset.id, committed });
+/// Reads on for a moment after a push was refused, so that a client that is still sending gets to read
+/// the answer instead of a broken connection.
+async fn linger(stream: &mut BodyDataStream) {
+    const AT_MOST: usize = 8 << 20;
+    const NO_LONGER_THAN: Duration = Duration::from_secs(2);
+    let discard = async {
+        let mut seen = 0;
+        while let Some(Ok(bytes)) = stream.next().await {
+            seen += bytes.len();
+            if seen > AT_MOST {
+                break;
             }
-            None => self.create(&name, key, intake).await?,
-        };
-        Ok(committed)
-    }
-
-    fn format(&self, query: &IngestQuery) -> Result<Format> {
-        // Also where `format` beats it: its charset still holds.
-        let media = media_type(self.headers)?;
-        let found = match (&query.format, media) {
-            (Some(name), _) => Format::from_name(name),
-            (None, Some(media)) => Format::from_media_type(&media),
-            (None, None) => None,
-        };
-        found.ok_or_else(|| {
-            unsupported(
-                "name the format of the rows: Content-Type application/json, application/x-ndjson, text/csv, \
-                 application/vnd.apache.arrow.stream, application/vnd.apache.arrow.file or \
-                 application/vnd.apache.parquet, or ?format=json|ndjson|csv|arrow|arrow-file|parquet",
-            )
-        })
-    }
-
-    /// The scope of a key is principal and dataset; the dataset is the table that keeps it.
-    fn key_hash(&self) -> Result<Option<[u8; 16]>> {
-        let mut sent = self.headers.get_all(&IDEMPOTENCY_KEY).iter();
-        let Some(key) = sent.next() else {
-            return Ok(None);
-        };
-        let valid =
-            sent.next().is_none() && (1..=255).contains(&key.len()) && key.as_bytes().iter().all(u8::is_ascii_graphic);
-        if !valid {
-            let detail = "send one Idempotency-Key of 1 to 255 visible ASCII characters";
-            return Err(Problem::new(ErrorKind::Invalid, "invalid_idempotency_key", detail));
         }
-        let mut hash = Sha256::new();
-        if let Caller::Principal(principal) = &self.caller.caller {
-            hash.update(principal.id.as_uuid().as_bytes());
-        }
-        hash.update([0]);
-        hash.update(key.as_bytes());
-        Ok(Some(first_half(hash)))
-    }
-
-    /// Pushes to a table that exists. `head` was read from the body before.
-    async fn append(
-        &self,
-        name: &DatasetName,
-        table: &Arc<Table>,
-        key: Option<[u8; 16]>,
-        intake: Intake<'_>,
-        head: Head,
-    ) -> Result<Committed> {
-        match table.begin(key).await.map_err(|error| Problem::with_dataset(name, error))? {
-            Begin::Seen(record) => self.compare(intake, &record).await,
-            Begin::New(append) => self.write(*append, intake, head).await,
-        }
-    }
-
-    async fn write(&self, mut append: Append, mut intake: Intake<'_>, head: Head) -> Result<Committed> {
-        write_rows(&mut append, &mut intake, head, &self.app.limits).await?;
-        self.app.metrics.push_received(intake.decoded());
-        Ok(step!("commit", append.commit(Some(intake.body_hash()))).await?)
-    }
-
-    /// The key was used before: the same body is answered with what it did then.
-    async fn compare(&self, mut intake: Intake<'_>, record: &PushRecord) -> Result<Committed> {
-        while intake.next().await?.is_some() {}
-        self.app.metrics.push_received(intake.decoded());
-        if intake.body_hash() != record.body {
-            return Err(LakeError::KeyReused.into());
-        }
-        Ok(Committed { version: record.version, rows: record.rows, duplicate: true })
-    }
-
-    /// Creates the dataset from the push: nobody sees it before its first rows are committed, and a
-    /// push that fails leaves no dataset.
-    async fn create(&self, name: &DatasetName, key: Option<[u8; 16]>, mut intake: Intake<'_>) -> Result<Stored> {
-        let owner = allow_create(self.app, self.caller, name).await?;
-        let (columns, head) = infer(&mut intake, &self.app.limits).await?;
-        check_width(&columns)?;
-        Column::check_all(&columns)?;
-        let new = NewDataset::root(name.clone(), columns);
-        let id = new.id;
-        self.app.lake.create(id, &new.schema).await?;
-        let pushed = async { self.append(name, &self.app.lake.table(id).await?, key, intake, head).await };
-        let committed = match pushed.await {
-            Ok(committed) => committed,
-            Err(problem) => {
-                abandon(self.app, id).await;
-                return Err(problem);
-            }
-        };
-        register(self.app, new, owner).await?;
-        Ok(Stored { name: name.clone(), dataset: id, committed })
-    }
+    };
+    // Out of time or not, the answer goes out now.
+    let _ = tokio::time::timeout(NO_LONGER_THAN, discard).await;
 }

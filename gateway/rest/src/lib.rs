@@ -1,27 +1,23 @@
 //! The REST protocol: routes under `/v1`, health, metrics, the API document and the start page.
 //!
 //! A handler reads the request, makes one call, and answers. It decides nothing about data: rows go
-//! to `lakegate-lake`, statements to `lakegate-query`, rights to the catalog. It knows nothing of
+//! to `lakegate-ingest`, statements to `lakegate-query`, rights to the catalog. It knows nothing of
 //! other protocols, and it opens no socket: the binary serves the router.
 //!
 //! Start at [`App`], what every handler sees, and [`router`], the table of contents.
 
-mod admission;
 mod answer;
 mod answer_document;
 mod app;
 mod caller;
 mod dataset_change;
 mod datasets;
-mod decode;
 mod docs;
 mod edge;
 mod extract;
 mod grants;
 mod health;
-mod infer;
 mod ingest;
-mod intake;
 mod maintenance;
 mod media;
 mod metrics;
@@ -39,12 +35,11 @@ mod strict_json;
 mod tag;
 mod tokens;
 mod trace;
-mod turns;
 mod versions;
 mod whoami;
 mod words;
 
-pub use app::{App, Limits};
+pub use app::App;
 pub use edge::{Adopt, Edge};
 pub use metrics::{Metrics, Totals};
 pub use openapi::{document, router};

@@ -88,7 +88,7 @@ async fn kept_up(app: &App, caller: &Identified, path: &DatasetPath) -> Result<D
 }
 
 async fn in_time<T>(app: &App, dataset: &Dataset, work: impl Future<Output = lakegate_lake::Result<T>>) -> Result<T> {
-    match tokio::time::timeout(app.limits.push_timeout, work).await {
+    match tokio::time::timeout(app.ingest.limits().timeout, work).await {
         Ok(done) => done.map_err(|error| Problem::with_dataset(&dataset.name, error)),
         Err(_) => Err(Problem::new(
             ErrorKind::Deadline,

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{Method, header};
 use axum::response::IntoResponse;
 use http_body::{Frame, SizeHint};
+use lakegate_ingest::Ingest;
 use lakegate_lake::Lake;
 use lakegate_query::Engine;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -20,7 +21,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::problem::Result;
@@ -51,8 +51,8 @@ pub(crate) enum Outcome {
     Duplicate,
     /// An error was answered.
     Failed,
-    /// The client went away first.
-    Abandoned,
+    /// It was cancelled, or its caller left.
+    Cancelled,
 }
 
 /// The counts of one process.
@@ -60,8 +60,7 @@ pub struct Metrics {
     registry: Registry,
     engine: Arc<Engine>,
     lake: Arc<Lake>,
-    pushes: Arc<Semaphore>,
-    max_pushes: usize,
+    ingest: Arc<Ingest>,
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabels, Histogram>,
     running: Gauge,
@@ -85,8 +84,6 @@ pub struct Metrics {
     damage_met: Counter,
     damaged_datasets: Gauge,
     all_requests: Counter,
-    all_queries: Counter,
-    all_pushes: Counter,
 }
 
 /// What has been counted so far, and what is going on now.
@@ -117,15 +114,15 @@ pub struct Totals {
 }
 
 impl Metrics {
-    pub(crate) fn new(engine: Arc<Engine>, lake: Arc<Lake>, pushes: Arc<Semaphore>, max_pushes: usize) -> Self {
+    /// `registry` may hold what others count.
+    pub(crate) fn new(registry: Registry, engine: Arc<Engine>, lake: Arc<Lake>, ingest: Arc<Ingest>) -> Self {
         // From half a millisecond to about half a minute.
         let seconds = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
         let mut metrics = Self {
-            registry: Registry::with_prefix("lakegate"),
+            registry,
             engine,
             lake,
-            pushes,
-            max_pushes,
+            ingest,
             requests: Family::default(),
             seconds: Family::new_with_constructor(seconds),
             running: Gauge::default(),
@@ -149,8 +146,6 @@ impl Metrics {
             damage_met: Counter::default(),
             damaged_datasets: Gauge::default(),
             all_requests: Counter::default(),
-            all_queries: Counter::default(),
-            all_pushes: Counter::default(),
         };
         metrics.register();
         metrics
@@ -185,17 +180,18 @@ impl Metrics {
     /// The counts without their labels, as they are now.
     pub fn totals(&self) -> Totals {
         let usage = self.engine.usage();
+        let pushes = self.ingest.usage();
         Totals {
             requests: self.all_requests.get(),
-            queries: self.all_queries.get(),
-            query_rows: self.query_rows.get(),
-            pushes: self.all_pushes.get(),
-            push_rows: self.push_rows.get(),
-            push_bytes: self.push_bytes.get(),
+            queries: usage.done + usage.failed + usage.cancelled,
+            query_rows: usage.rows,
+            pushes: pushes.done + pushes.duplicate + pushes.failed,
+            push_rows: pushes.rows,
+            push_bytes: pushes.bytes,
             requests_running: u64::try_from(self.running.get()).unwrap_or_default(),
             queries_running: usage.running as u64,
             queries_queued: usage.queued as u64,
-            pushes_running: (self.max_pushes - self.pushes.available_permits()) as u64,
+            pushes_running: pushes.running as u64,
             process_memory: memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem as u64),
         }
     }
@@ -215,20 +211,29 @@ impl Metrics {
         self.seconds.get_or_create(&RouteLabels { route: route.to_owned() }).observe(elapsed.as_secs_f64());
     }
 
-    pub(crate) fn query_ended(&self, outcome: Outcome, rows: u64) {
-        self.all_queries.inc();
-        self.queries.get_or_create(&OutcomeLabels { outcome }).inc();
-        self.query_rows.inc_by(rows);
+    /// The engine counts for itself, whichever way a query came.
+    fn ask_engine(&self) {
+        let usage = self.engine.usage();
+        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.queries_running.set(gauge(usage.running));
+        self.queries_queued.set(gauge(usage.queued));
+        self.query_memory.set(gauge(usage.memory_reserved));
+        self.query_spill.set(i64::try_from(usage.spilled).unwrap_or(i64::MAX));
+        let ended =
+            [(Outcome::Done, usage.done), (Outcome::Failed, usage.failed), (Outcome::Cancelled, usage.cancelled)];
+        count(&self.queries, &ended);
+        self.query_rows.inner().store(usage.rows, Ordering::Relaxed);
     }
 
-    pub(crate) fn push_ended(&self, outcome: Outcome, rows: u64) {
-        self.all_pushes.inc();
-        self.push_requests.get_or_create(&OutcomeLabels { outcome }).inc();
-        self.push_rows.inc_by(rows);
-    }
-
-    pub(crate) fn push_received(&self, bytes: u64) {
-        self.push_bytes.inc_by(bytes);
+    /// So do pushes.
+    fn ask_ingest(&self) {
+        let usage = self.ingest.usage();
+        let ended =
+            [(Outcome::Done, usage.done), (Outcome::Duplicate, usage.duplicate), (Outcome::Failed, usage.failed)];
+        count(&self.push_requests, &ended);
+        self.push_rows.inner().store(usage.rows, Ordering::Relaxed);
+        self.push_bytes.inner().store(usage.bytes, Ordering::Relaxed);
+        self.pushes_running.set(i64::try_from(usage.running).unwrap_or(i64::MAX));
     }
 
     /// The lake counts for itself.
@@ -246,18 +251,21 @@ impl Metrics {
     }
 
     fn render(&self) -> Result<String, std::fmt::Error> {
-        let usage = self.engine.usage();
-        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.queries_running.set(gauge(usage.running));
-        self.queries_queued.set(gauge(usage.queued));
-        self.query_memory.set(gauge(usage.memory_reserved));
-        self.query_spill.set(i64::try_from(usage.spilled).unwrap_or(i64::MAX));
-        self.process_memory.set(gauge(memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem)));
-        self.pushes_running.set(gauge(self.max_pushes - self.pushes.available_permits()));
+        let resident = memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem);
+        self.process_memory.set(i64::try_from(resident).unwrap_or(i64::MAX));
+        self.ask_engine();
+        self.ask_ingest();
         self.ask_lake();
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+/// Sets counts that others keep; an outcome is listed once it was seen.
+fn count(family: &Family<OutcomeLabels, Counter>, counts: &[(Outcome, u64)]) {
+    for &(outcome, count) in counts.iter().filter(|(_, count)| *count > 0) {
+        family.get_or_create(&OutcomeLabels { outcome }).inner().store(count, Ordering::Relaxed);
     }
 }
 

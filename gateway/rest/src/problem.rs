@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use lakegate_catalog::{CatalogError, DatasetName, ErrorKind};
 use lakegate_formats::FormatError;
+use lakegate_ingest::IngestError;
 use lakegate_lake::{Damage, LakeError};
 use lakegate_query::{QueryError, StatementError};
 use serde::Serialize;
@@ -100,6 +101,11 @@ impl Problem {
             LakeError::NoTable => Self::dataset_not_found(name),
             error => error.into(),
         }
+    }
+
+    /// Only a principal may do it.
+    pub(crate) fn anonymous() -> Self {
+        Self::denied("this needs a token").with_help("send the header `Authorization: Bearer lg_…`")
     }
 
     pub(crate) fn denied(detail: impl Into<String>) -> Self {
@@ -246,6 +252,22 @@ impl From<FormatError> for Problem {
     fn from(error: FormatError) -> Self {
         let problem = Self::new(error.kind(), error.code(), error.to_string());
         if error.kind() == ErrorKind::Internal { problem.hide(HIDDEN) } else { problem }
+    }
+}
+
+impl From<IngestError> for Problem {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Catalog(error) => error.into(),
+            IngestError::Lake { name: Some(name), error } => Self::with_dataset(&name, *error),
+            IngestError::Lake { name: None, error } => (*error).into(),
+            IngestError::Format(error) => error.into(),
+            IngestError::Anonymous => Self::anonymous(),
+            IngestError::TooManyPushes { seconds, .. } => {
+                Self::new(error.kind(), error.code(), error.to_string()).retry_after(seconds)
+            }
+            error => Self::new(error.kind(), error.code(), error.to_string()),
+        }
     }
 }
 

@@ -17,7 +17,6 @@ use crate::answer_document::{Rows, TaggedRows};
 use crate::app::App;
 use crate::caller::Identified;
 use crate::extract::{Json, Query, whole};
-use crate::metrics::Outcome;
 use crate::problem::{Problem, Result};
 use crate::trace::step;
 use crate::{refusals, strict_json, tag, words};
@@ -122,11 +121,8 @@ pub(crate) async fn query(
     let started = Instant::now();
     let format = answer_format(how.format.as_deref().or(question.format.as_deref()), &headers)?;
     let request = question.request(format, &app, &headers)?;
-    let running = async {
-        let stream = step!("plan", app.engine.query(&caller, request)).await?;
-        step!("run", answer(format, stream, Arc::clone(&app.metrics), started, Keep::Nowhere)).await
-    };
-    counted(&app, running.await)
+    let stream = step!("plan", app.engine.query(&caller, request)).await?;
+    step!("run", answer(format, stream, started, Keep::Nowhere)).await
 }
 
 /// Answers a statement in the URL. The same question over the same versions has the same `ETag`; asked again with
@@ -149,29 +145,21 @@ pub(crate) async fn query_by_url(
     let question = Question::try_from(asked)?;
     let format = answer_format(question.format.as_deref(), &headers)?;
     let request = question.request(format, &app, &headers)?;
-    let running = async {
-        let asked = tag::Asked::of(&request, format, &caller);
-        let prepared = app.engine.prepare(&caller, request).await?;
-        let tag = prepared.fingerprint().map(|read| asked.tag(&read));
-        if let Some(tag) = tag.as_ref().filter(|tag| tag.is_among(&headers)) {
-            app.metrics.query_ended(Outcome::Done, 0);
-            prepared.finish();
-            return Ok(tag.not_modified(&caller));
-        }
-        let stream = step!("plan", app.engine.run(prepared)).await?;
-        let tag = tag.filter(|_| stream.repeatable());
-        let keep = if tag.is_some() { Keep::ByCaches } else { Keep::Nowhere };
-        let mut response = step!("run", answer(format, stream, Arc::clone(&app.metrics), started, keep)).await?;
-        if let Some(tag) = tag {
-            tag.put(&caller, response.headers_mut());
-        }
-        Ok(response)
-    };
-    counted(&app, running.await)
-}
-
-fn counted(app: &App, answered: Result<Response>) -> Result<Response> {
-    answered.inspect_err(|_| app.metrics.query_ended(Outcome::Failed, 0))
+    let asked = tag::Asked::of(&request, format, &caller);
+    let prepared = app.engine.prepare(&caller, request).await?;
+    let tag = prepared.fingerprint().map(|read| asked.tag(&read));
+    if let Some(tag) = tag.as_ref().filter(|tag| tag.is_among(&headers)) {
+        prepared.finish();
+        return Ok(tag.not_modified(&caller));
+    }
+    let stream = step!("plan", app.engine.run(prepared)).await?;
+    let tag = tag.filter(|_| stream.repeatable());
+    let keep = if tag.is_some() { Keep::ByCaches } else { Keep::Nowhere };
+    let mut response = step!("run", answer(format, stream, started, keep)).await?;
+    if let Some(tag) = tag {
+        tag.put(&caller, response.headers_mut());
+    }
+    Ok(response)
 }
 
 impl Question {
@@ -182,9 +170,12 @@ impl Question {
             params: params(self.params)?,
             timeout: self.timeout.as_deref().map(duration).transpose()?,
             as_of: AsOf::from_json(&self.as_of)?,
-            limit: limit.or((format == Format::Json).then_some(app.limits.default_rows)),
+            limit: limit.or((format == Format::Json).then_some(app.default_rows)),
             sql: self.sql,
             in_order: false,
+            namespace: None,
+            time_zone: None,
+            keep_types: false,
         })
     }
 }

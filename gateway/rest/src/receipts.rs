@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use lakegate_catalog::{Access, DatasetId, ErrorKind};
+use lakegate_catalog::{Access, ErrorKind};
+use lakegate_ingest::Receipt;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -15,30 +16,6 @@ use crate::caller::Identified;
 use crate::extract::Path;
 use crate::problem::{Problem, Result};
 use crate::words;
-
-/// What a push stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Receipt {
-    pub(crate) dataset: DatasetId,
-    pub(crate) version: u64,
-    pub(crate) rows: u64,
-}
-
-impl Receipt {
-    pub(crate) fn encode(self) -> String {
-        format!("r1_{}_{:x}_{:x}", self.dataset.as_uuid().simple(), self.version, self.rows)
-    }
-
-    fn decode(text: &str) -> Option<Self> {
-        let mut parts = text.strip_prefix("r1_")?.split('_');
-        let dataset = parts.next()?.parse().ok()?;
-        let version = u64::from_str_radix(parts.next()?, 16).ok()?;
-        let rows = u64::from_str_radix(parts.next()?, 16).ok()?;
-        let receipt = Self { dataset, version, rows };
-        // Only the one spelling that we hand out.
-        (parts.next().is_none() && receipt.encode() == text).then_some(receipt)
-    }
-}
 
 /// A receipt's meaning.
 #[derive(Serialize, ToSchema)]
@@ -90,20 +67,4 @@ pub(crate) async fn show_receipt(
         rows: receipt.rows,
         version: receipt.version,
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_receipt_reads_back_and_nothing_else_does() {
-        let receipt = Receipt { dataset: DatasetId::generate(), version: 12, rows: u64::MAX };
-        let text = receipt.encode();
-        assert!(text.len() <= 120, "{text}");
-        assert_eq!(Receipt::decode(&text), Some(receipt));
-        for bad in ["", "r1_", "r1_x_1_1", &text.to_uppercase(), &format!("{text}_1"), &format!("{text}0_")] {
-            assert_eq!(Receipt::decode(bad), None, "{bad}");
-        }
-    }
 }

@@ -20,7 +20,6 @@ use crate::app::App;
 use crate::caller::Identified;
 use crate::datasets::DatasetPath;
 use crate::extract::{Path, Query};
-use crate::metrics::Outcome;
 use crate::problem::{Problem, Result};
 use crate::query::{answer_format, rows_limit};
 use crate::{refusals, words};
@@ -105,7 +104,7 @@ pub(crate) async fn read_rows(
         None => (table.snapshot().await, 0),
     };
     let snapshot = snapshot.map_err(|error| Problem::with_dataset(&access.dataset.name, error))?;
-    let limit = asked.limit.or((format == Format::Json).then_some(app.limits.default_rows));
+    let limit = asked.limit.or((format == Format::Json).then_some(app.default_rows));
     if limit == Some(0) {
         return Err(Problem::invalid("limit must be at least 1"));
     }
@@ -123,11 +122,8 @@ pub(crate) async fn read_rows(
         in_order: true,
         ..QueryRequest::default()
     };
-    let running = async {
-        let stream = app.engine.query(&caller, request).await?;
-        answer(format, stream, Arc::clone(&app.metrics), started, Keep::Nowhere).await
-    };
-    let mut response = running.await.inspect_err(|_: &Problem| app.metrics.query_ended(Outcome::Failed, 0))?;
+    let stream = app.engine.query(&caller, request).await?;
+    let mut response = answer(format, stream, started, Keep::Nowhere).await?;
     let read = limit.map(|limit| offset + limit);
     if let Some(offset) = read.filter(|read| snapshot.rows().is_some_and(|rows| rows > *read)) {
         let next =

@@ -29,7 +29,8 @@ impl Asked {
     /// what it names is asked anew each time, before the tag is compared.
     pub(crate) fn of(request: &QueryRequest, format: Format, caller: &Caller) -> Self {
         let params = match &request.params {
-            Params::None => String::new(),
+            Params::None | Params::Later => String::new(),
+            Params::Typed(values) => format!("{values:?}"),
             Params::Positional(values) => serde_json::Value::Array(values.clone()).to_string(),
             Params::Named(values) => serde_json::Value::Object(values.clone()).to_string(),
         };

@@ -1,7 +1,7 @@
 //! Spans for a collector of traces. They are apart from the log: the names of things stay out of them.
 
 /// The target of every such span. They are at the level `TRACE`, which the log does not show.
-pub const TRACE: &str = "lakegate_trace";
+pub use lakegate_ingest::TRACE;
 
 /// Runs a step within a span of its own.
 macro_rules! step {

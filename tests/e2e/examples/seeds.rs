@@ -5,8 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
+use arrow_flight::sql::{self, ProstMessageExt as _};
 use lakegate_e2e::Result;
 use lakegate_e2e::hostile::{Corpus, Kind, Push, Sent, Table};
+use prost::Message as _;
 
 /// Larger ones are slow to mutate: bombs stay in the corpus of the end-to-end tests.
 const MOST_BYTES: usize = 32 << 10;
@@ -35,6 +37,7 @@ fn main() -> Result {
     }
     seeds.statements()?;
     seeds.text()?;
+    seeds.commands()?;
     seeds.columnar()
 }
 
@@ -108,6 +111,46 @@ impl Seeds {
         // Any bytes make rows.
         self.add("answers", NDJSON.as_bytes())?;
         self.add("answers", CSV.repeat(8).as_bytes())
+    }
+
+    /// One of each message that Flight SQL sends, with every kind of field.
+    fn commands(&mut self) -> Result {
+        let (text, some) = ("lab".to_owned(), || Some("l%".to_owned()));
+        let handle = bytes::Bytes::from_static(&[7; 48]);
+        let messages = [
+            sql::CommandStatementQuery { query: "SELECT 1".to_owned(), transaction_id: Some(handle.clone()) }.as_any(),
+            sql::CommandStatementUpdate { query: "SELECT 1".to_owned(), transaction_id: None }.as_any(),
+            sql::CommandPreparedStatementQuery { prepared_statement_handle: handle.clone() }.as_any(),
+            sql::CommandPreparedStatementUpdate { prepared_statement_handle: handle.clone() }.as_any(),
+            sql::TicketStatementQuery { statement_handle: handle.clone() }.as_any(),
+            sql::ActionCreatePreparedStatementRequest { query: "SELECT $1".to_owned(), transaction_id: None }.as_any(),
+            sql::ActionClosePreparedStatementRequest { prepared_statement_handle: handle.clone() }.as_any(),
+            sql::ActionCancelQueryRequest { info: handle }.as_any(),
+            sql::CommandGetCatalogs {}.as_any(),
+            sql::CommandGetDbSchemas { catalog: some(), db_schema_filter_pattern: some() }.as_any(),
+            sql::CommandGetTables {
+                catalog: some(),
+                db_schema_filter_pattern: some(),
+                table_name_filter_pattern: some(),
+                table_types: vec!["TABLE".to_owned()],
+                include_schema: true,
+            }
+            .as_any(),
+            sql::CommandGetSqlInfo { info: vec![0, 500] }.as_any(),
+            sql::CommandGetXdbcTypeInfo { data_type: Some(-5) }.as_any(),
+            sql::CommandGetPrimaryKeys { catalog: None, db_schema: some(), table: text.clone() }.as_any(),
+            sql::CommandStatementIngest {
+                table_definition_options: Some(sql::TableDefinitionOptions { if_not_exist: 1, if_exists: 2 }),
+                table: text.clone(),
+                schema: some(),
+                catalog: None,
+                temporary: true,
+                transaction_id: None,
+                options: [("lakegate.idempotency_key".to_owned(), text)].into(),
+            }
+            .as_any(),
+        ];
+        messages.iter().try_for_each(|message| self.add("flight", &message.encode_to_vec()))
     }
 
     fn columnar(&mut self) -> Result {

@@ -115,6 +115,7 @@ impl Options {
             .env("HOME", self.folder())
             .env("LAKEGATE__DATA_DIR", self.data_dir())
             .env("LAKEGATE__REST__LISTEN", "127.0.0.1:0")
+            .env("LAKEGATE__FLIGHT__LISTEN", "127.0.0.1:0")
             .envs(self.environment.iter().cloned())
             .current_dir(self.folder())
             .stdin(Stdio::null())
@@ -132,29 +133,30 @@ impl Options {
         tokio::spawn(keep(stderr, output.clone()));
         let stdout = child.stdout.take().ok_or("no stdout")?;
         let mut lines = BufReader::new(stdout).lines();
-        let base = async {
+        let listening = async {
             while let Some(line) = lines.next_line().await? {
                 output.add(&line);
-                if let Some(base) = listening(&line) {
-                    return Ok(base);
+                if let Some(found) = listening(&line) {
+                    return Ok(found);
                 }
             }
             Err("it ended before it was listening".into())
         };
-        let base: Result<String> =
-            timeout(START, base).await.unwrap_or_else(|_| Err("it was not listening in time".into()));
-        let base = base.map_err(|error| format!("{error}; its output:\n{}", output.text()))?;
+        let found: Result<(String, String)> =
+            timeout(START, listening).await.unwrap_or_else(|_| Err("it was not listening in time".into()));
+        let (base, flight) = found.map_err(|error| format!("{error}; its output:\n{}", output.text()))?;
         tokio::spawn(keep(lines.into_inner(), output.clone()));
         let token = std::fs::read_to_string(self.kept().join("owner-token"))?.trim().to_owned();
         let client = Client::new(&base, Some(token.clone()))?;
-        Ok(Gateway { child, base, token, client, output, options: self })
+        Ok(Gateway { child, base, flight, token, client, output, options: self })
     }
 }
 
-/// The address in the line that says where the gateway listens.
-fn listening(line: &str) -> Option<String> {
-    let rest = line.strip_prefix("listening ")?;
-    rest.split_whitespace().find_map(|word| word.strip_prefix("rest=")).map(str::to_owned)
+/// The addresses of REST and Flight in the line that says where the gateway listens.
+fn listening(line: &str) -> Option<(String, String)> {
+    let words = line.strip_prefix("listening ")?;
+    let of = |name: &str| words.split_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_owned);
+    Some((of("rest=")?, of("flight=")?))
 }
 
 /// The binary under test.
@@ -197,6 +199,7 @@ async fn keep(stream: impl AsyncRead + Unpin, output: Output) {
 pub struct Gateway {
     child: Child,
     base: String,
+    flight: String,
     token: String,
     client: Client,
     output: Output,
@@ -217,6 +220,11 @@ impl Gateway {
     /// Where REST listens, `http://127.0.0.1:port`.
     pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Where Flight SQL listens, `grpc://127.0.0.1:port`, or `grpc+tls://…`.
+    pub fn flight(&self) -> &str {
+        &self.flight
     }
 
     /// The token of the first owner.

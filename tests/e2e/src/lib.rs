@@ -7,6 +7,7 @@
 //! [`Gateway`] is the process, [`Client`] speaks to it. Then, in reading order:
 //! - [`gateway`]: start, stop, kill, restart
 //! - [`client`]: requests and answers
+//! - [`flight`]: the same over Flight
 //! - [`open_push`]: a push that is not at its end
 //! - [`process`]: what the operating system says about the process
 //! - [`hostile`]: bad requests as data, and the runner that judges the answers
@@ -20,6 +21,7 @@ pub mod client;
 pub mod crash;
 pub mod emulator;
 pub mod faults;
+pub mod flight;
 pub mod gateway;
 pub mod hostile;
 pub mod open_push;
@@ -29,6 +31,7 @@ pub mod process;
 pub use bucket::Bucket;
 pub use client::{Answer, Client};
 pub use emulator::{Azurite, Moto};
+pub use flight::FlightClient;
 pub use gateway::{Gateway, Options};
 pub use open_push::OpenPush;
 

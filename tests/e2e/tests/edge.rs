@@ -137,7 +137,7 @@ async fn a_reader_that_takes_nothing_is_let_go() -> Result {
     let running = async {
         loop {
             let metrics = client.get("/metrics").await?.text();
-            if metrics.lines().any(|line| line.starts_with("lakegate_queries_total{outcome=\"Abandoned\"} 1")) {
+            if metrics.lines().any(|line| line.starts_with("lakegate_queries_total{outcome=\"Cancelled\"} 1")) {
                 return Ok(());
             }
             tokio::task::yield_now().await;

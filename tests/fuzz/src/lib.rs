@@ -4,6 +4,7 @@
 //! limited from outside, by `scripts/fuzz.sh`.
 
 mod bodies;
+mod flight;
 mod packing;
 mod sample;
 mod statement;
@@ -13,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use parking_lot::Mutex;
 
 pub use bodies::{answers, body, inference, parquet};
+pub use flight::flight;
 pub use packing::{gunzip, unzstd};
 pub use statement::statement;
 

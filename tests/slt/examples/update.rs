@@ -2,7 +2,7 @@
 //! read and not a file to type: `cargo run -p lakegate-slt --example update [NAME]`.
 
 use lakegate_e2e::Result;
-use lakegate_slt::{cases, gateway, runner};
+use lakegate_slt::{Way, cases, gateway, runner};
 use sqllogictest::{default_normalizer, default_validator, strict_column_validator};
 
 #[tokio::main]
@@ -13,7 +13,8 @@ async fn main() -> Result {
         let file = entry?.path();
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if wanted.as_ref().is_none_or(|wanted| *wanted == name) {
-            let updated = runner(&gateway)
+            let updated = runner(&gateway, Way::Rest)
+                .await?
                 .update_test_file(&file, " ", default_validator, default_normalizer, strict_column_validator)
                 .await;
             updated.map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! Runs `.slt` cases against the real binary, over REST, with the demo data.
+//! Runs `.slt` cases against the real binary, over REST and over Flight, with the demo data.
 //!
 //! [`Session`] is a database to the sqllogictest runner. A case is a statement and the rows that must
 //! come, or `query error` and a pattern that the error must match; errors read `code: detail`.
@@ -9,8 +9,11 @@
 
 use std::path::{Path, PathBuf};
 
+use arrow::array::ArrayRef;
+use arrow::datatypes::FieldRef;
 use async_trait::async_trait;
-use lakegate_e2e::{Client, Gateway, Result};
+use lakegate_e2e::flight::code;
+use lakegate_e2e::{Client, FlightClient, Gateway, Result};
 use serde_json::{Value, json};
 use sqllogictest::{AsyncDB, ColumnType, DBOutput, Runner};
 
@@ -60,9 +63,23 @@ impl ColumnType for Kind {
 #[error("{0}")]
 pub struct Failure(String);
 
+/// The protocol that statements are sent by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// JSON over HTTP.
+    Rest,
+    /// Flight SQL. What was promised must come: the schema of the flight info is that of the rows.
+    Flight,
+}
+
 /// The demo, asked as anyone may ask it.
 #[derive(Clone, Debug)]
-pub struct Session(Client);
+pub enum Session {
+    /// By [`Way::Rest`].
+    Rest(Client),
+    /// By [`Way::Flight`].
+    Flight(FlightClient),
+}
 
 #[async_trait]
 impl AsyncDB for Session {
@@ -70,18 +87,10 @@ impl AsyncDB for Session {
     type ColumnType = Kind;
 
     async fn run(&mut self, sql: &str) -> std::result::Result<DBOutput<Kind>, Failure> {
-        let answer = self.0.query(sql).await.map_err(|error| Failure(error.to_string()))?;
-        let body = answer.json().map_err(|error| Failure(error.to_string()))?;
-        let failed = if answer.status == 200 { body.get("error") } else { Some(&body) };
-        if let Some(problem) = failed {
-            return Err(Failure(format!("{}: {}", written(&problem["code"]), written(&problem["detail"]))));
+        match self {
+            Self::Rest(client) => over_rest(client, sql).await,
+            Self::Flight(client) => over_flight(client, sql).await,
         }
-        let columns: Vec<(String, Kind)> = array(&body["schema"])
-            .map(|column| (written(&column["name"]), Kind::of(column["type"].as_str().unwrap_or_default())))
-            .collect();
-        let rows = array(&body["rows"]);
-        let rows = rows.map(|row| columns.iter().map(|(name, _)| written(&row[name])).collect()).collect();
-        Ok(DBOutput::Rows { types: columns.into_iter().map(|(_, kind)| kind).collect(), rows })
     }
 
     async fn shutdown(&mut self) {}
@@ -89,6 +98,50 @@ impl AsyncDB for Session {
     fn engine_name(&self) -> &'static str {
         "lakegate"
     }
+}
+
+fn failure(error: impl std::fmt::Display) -> Failure {
+    Failure(error.to_string())
+}
+
+async fn over_rest(client: &Client, sql: &str) -> std::result::Result<DBOutput<Kind>, Failure> {
+    let answer = client.query(sql).await.map_err(failure)?;
+    let body = answer.json().map_err(failure)?;
+    let failed = if answer.status == 200 { body.get("error") } else { Some(&body) };
+    if let Some(problem) = failed {
+        return Err(Failure(format!("{}: {}", written(&problem["code"]), written(&problem["detail"]))));
+    }
+    let columns: Vec<(String, Kind)> = array(&body["schema"])
+        .map(|column| (written(&column["name"]), Kind::of(column["type"].as_str().unwrap_or_default())))
+        .collect();
+    let rows = array(&body["rows"]);
+    let rows = rows.map(|row| columns.iter().map(|(name, _)| written(&row[name])).collect()).collect();
+    Ok(DBOutput::Rows { types: columns.into_iter().map(|(_, kind)| kind).collect(), rows })
+}
+
+async fn over_flight(client: &FlightClient, sql: &str) -> std::result::Result<DBOutput<Kind>, Failure> {
+    let asked = client.ask(sql).await;
+    let answer = asked.map_err(|status| Failure(format!("{}: {}", code(&status), status.message())))?;
+    if answer.promised != answer.schema {
+        return Err(Failure(format!("promised: {:?}; came: {:?}", answer.promised, answer.schema)));
+    }
+    let ty =
+        |field: &FieldRef| field.metadata().get("ARROW:FLIGHT:SQL:TYPE_NAME").map_or("", String::as_str).to_owned();
+    let types = answer.schema.fields().iter().map(|field| Kind::of(&ty(field))).collect();
+    let mut rows = Vec::new();
+    for batch in &answer.batches {
+        for row in 0..batch.num_rows() {
+            rows.push(batch.columns().iter().map(|column| value(column, row)).collect::<Result<_, _>>()?);
+        }
+    }
+    Ok(DBOutput::Rows { types, rows })
+}
+
+/// The value as a JSON answer has it.
+fn value(column: &ArrayRef, row: usize) -> std::result::Result<String, Failure> {
+    let mut json = Vec::new();
+    lakegate_formats::value_to_json(column, row, &mut json).map_err(failure)?;
+    Ok(written(&serde_json::from_slice(&json).map_err(failure)?))
 }
 
 fn array(value: &Value) -> impl Iterator<Item = &Value> {
@@ -131,12 +184,18 @@ pub async fn gateway() -> Result<Gateway> {
 }
 
 /// Runs sessions on a gateway, without a token.
-pub fn runner(gateway: &Gateway) -> Runner<Session, impl sqllogictest::MakeConnection<Conn = Session> + use<>> {
-    let session = Session(gateway.client().anonymous());
+pub async fn runner(
+    gateway: &Gateway,
+    way: Way,
+) -> Result<Runner<Session, impl sqllogictest::MakeConnection<Conn = Session> + use<>>> {
+    let session = match way {
+        Way::Rest => Session::Rest(gateway.client().anonymous()),
+        Way::Flight => Session::Flight(FlightClient::connect(gateway.flight(), None).await?),
+    };
     let mut runner = Runner::new(move || {
         let session = session.clone();
         async move { Ok::<_, Failure>(session) }
     });
     runner.with_column_validator(sqllogictest::strict_column_validator);
-    runner
+    Ok(runner)
 }

@@ -1,9 +1,9 @@
-//! Every file of `cases/`, each as a test of its own.
+//! Every file of `cases/`, each as a test of its own, by both protocols.
 
 use std::collections::BTreeSet;
 
 use lakegate_e2e::Result;
-use lakegate_slt::{cases, gateway, runner};
+use lakegate_slt::{Way, cases, gateway, runner};
 
 macro_rules! files {
     ($($name:ident)*) => {
@@ -12,8 +12,12 @@ macro_rules! files {
             #[tokio::test]
             async fn $name() -> Result {
                 let gateway = gateway().await?;
-                let file = cases().join(concat!(stringify!($name), ".slt"));
-                Ok(runner(&gateway).run_file_async(file).await.map_err(|error| error.display(false).to_string())?)
+                for way in [Way::Rest, Way::Flight] {
+                    let file = cases().join(concat!(stringify!($name), ".slt"));
+                    let run = runner(&gateway, way).await?.run_file_async(file).await;
+                    run.map_err(|error| format!("{way:?}: {}", error.display(false)))?;
+                }
+                Ok(())
             }
         )*
     };

@@ -8,7 +8,7 @@ use lakegate_tidy::{Result, Tree, root};
 const AT_START: &[&str] = &["bad_database_url", "bad_storage", "catalog_too_new", "other_lake"];
 
 /// Where the errors come from that are answered to clients.
-const ANSWERING: &[&str] = &["catalog/", "engines/", "gateway/rest/"];
+const ANSWERING: &[&str] = &["catalog/", "engines/", "flight/", "gateway/rest/"];
 
 fn is_code(word: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_')

@@ -1,4 +1,4 @@
-//! What [`crate::Catalog`] promises of the instance: its first owner and its lake.
+//! What [`crate::Catalog`] promises of the instance: its first owner, its lake and its key.
 
 use std::sync::Arc;
 
@@ -8,13 +8,14 @@ use futures::future::join_all;
 use super::{new_user, refused, user};
 use crate::grant::{Role, Scope};
 use crate::principal::NewToken;
-use crate::{ApiToken, Catalog, LakeId, ensure_owner};
+use crate::{ApiToken, Catalog, InstanceKey, LakeId, ensure_owner};
 
 /// The suite of the instance.
 pub async fn owner(make: impl AsyncFn() -> Arc<dyn Catalog>) {
     an_empty_instance_gets_one_owner(make().await).await;
     a_refused_owner_leaves_nothing(make().await).await;
     the_first_lake_is_remembered(make().await).await;
+    the_first_key_is_remembered(make().await).await;
 }
 
 async fn an_empty_instance_gets_one_owner(catalog: Arc<dyn Catalog>) {
@@ -57,4 +58,14 @@ async fn the_first_lake_is_remembered(catalog: Arc<dyn Catalog>) {
     }
     assert_eq!(catalog.remember_lake(LakeId::generate()).await.expect("answer"), first);
     assert_eq!(catalog.lake().await.expect("answer"), Some(first));
+}
+
+async fn the_first_key_is_remembered(catalog: Arc<dyn Catalog>) {
+    let callers: Vec<_> = (0..6).map(|_| Arc::clone(&catalog)).collect();
+    let remembered = join_all(callers.iter().map(|catalog| catalog.remember_key(InstanceKey::generate()))).await;
+    let first = *remembered[0].as_ref().expect("answer");
+    for answer in &remembered {
+        assert_eq!(answer.as_ref().expect("answer"), &first);
+    }
+    assert_eq!(catalog.remember_key(InstanceKey::generate()).await.expect("answer"), first);
 }

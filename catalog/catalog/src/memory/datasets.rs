@@ -78,7 +78,7 @@ impl Datasets for MemoryCatalog {
         change.check()?;
         let mut state = self.state.lock();
         let mut changed = state.dataset_by_id(id)?.clone();
-        change.apply(&mut changed)?;
+        change.apply(&mut changed);
         changed.updated_at = now();
         state.datasets.insert(changed.name.clone(), changed.clone());
         Ok(changed)
@@ -110,6 +110,7 @@ fn record(new: NewDataset) -> Dataset {
         name: new.name,
         kind: new.kind,
         schema: new.schema,
+        schema_version: 0,
         primary_key: new.primary_key,
         merge: new.merge,
         event_time: new.event_time,

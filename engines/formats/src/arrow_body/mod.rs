@@ -4,6 +4,7 @@
 //! is read front to back, and the footer must agree with what came before it.
 
 mod check;
+mod framed;
 mod frames;
 
 use std::collections::HashMap;
@@ -21,6 +22,8 @@ use crate::error::{FormatError, Result};
 use crate::format::Format;
 use crate::guard::guard;
 use frames::{Frame, Frames};
+
+pub use framed::{STREAM_END, framed};
 
 /// Bytes of one message's body as sent, and again once it is decompressed.
 const MAX_BODY: usize = 32 << 20;
@@ -80,6 +83,47 @@ impl ArrowRows {
     }
 }
 
+/// Reads the batches of an IPC stream as they are, with the bounds and checks of a body: for values that are no rows of a
+/// dataset, unions among them. Memory: one message and its decoded form.
+pub struct ArrowBatches {
+    frames: Frames,
+    decoder: Decoder,
+}
+
+impl ArrowBatches {
+    /// For an IPC stream.
+    pub fn new() -> Self {
+        let decoder = Decoder { unions: true, ..Decoder::new(Format::ArrowStream) };
+        Self { frames: Frames::new(Format::ArrowStream), decoder }
+    }
+
+    /// Takes more of the stream.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.frames.feed(bytes);
+    }
+
+    /// The next batch of what was fed.
+    pub fn next_batch(&mut self) -> Result<Option<arrow::array::RecordBatch>> {
+        while let Some(frame) = self.frames.next()? {
+            if let Decoded::Batch(batch) = guard(self.decoder.format, || self.decoder.decode(frame))? {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Judges the end of the stream; call when there is no other batch.
+    pub fn finish(&self) -> Result<()> {
+        self.frames.end()
+    }
+}
+
+impl Default for ArrowBatches {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Finds the schema at the start of an Arrow body.
 pub struct ArrowSchema {
     frames: Frames,
@@ -127,11 +171,13 @@ struct Decoder {
     format: Format,
     schema: Option<SchemaRef>,
     dictionaries: HashMap<i64, ArrayRef>,
+    /// Whether columns may be unions, which no dataset has.
+    unions: bool,
 }
 
 impl Decoder {
     fn new(format: Format) -> Self {
-        Self { format, schema: None, dictionaries: HashMap::new() }
+        Self { format, schema: None, dictionaries: HashMap::new(), unions: false }
     }
 
     fn decode(&mut self, Frame { metadata, body }: Frame) -> Result<Decoded> {
@@ -176,7 +222,9 @@ impl Decoder {
         check::schema(schema)?;
         let schema = Arc::new(ipc::convert::fb_to_schema(schema));
         for field in schema.fields() {
-            check_decodable(self.format, field.name(), field.data_type())?;
+            if !(self.unions && matches!(field.data_type(), DataType::Union(..))) {
+                check_decodable(self.format, field.name(), field.data_type())?;
+            }
             check::widths(field.name(), field.data_type())?;
         }
         self.schema = Some(Arc::clone(&schema));

@@ -11,7 +11,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 
 pub(crate) use plain::expand_runs;
-pub use plain::{answer_schema, unique_names};
+pub use plain::{answer_schema, plain_batch, unique_names};
 
 use crate::error::{FormatError, Result};
 use crate::format::Format;

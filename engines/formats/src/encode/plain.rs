@@ -74,8 +74,8 @@ pub(super) fn plain_type(ty: &DataType) -> DataType {
     }
 }
 
-/// The batch with the columns of an answer's schema.
-pub(super) fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+/// The batch with the columns of an answer's schema: [`answer_schema`] of its own, or with other names and metadata.
+pub fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.num_columns() != schema.fields().len() {
         return Err(FormatError::Encode("a batch has more or fewer columns than its schema".to_owned()));
     }

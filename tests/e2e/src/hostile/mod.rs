@@ -2,8 +2,9 @@
 //!
 //! A case is `{class, send, expect_code, why}` in `hostile/*.yaml`. Whatever is sent, the answer is a
 //! problem document with that code, the process lives, its memory stays under the ceiling of the class,
-//! and a push has added all of its rows or none.
+//! and a push has added all of its rows or none. What Flight can send too is sent by both ways, and answered alike.
 
+mod flight;
 mod send;
 mod table;
 
@@ -16,7 +17,7 @@ pub use send::{Call, Content, Push, Sent};
 pub use table::{Kind, Table};
 
 use crate::process::{self, MIB};
-use crate::{Answer, Gateway, Result};
+use crate::{Answer, FlightClient, Gateway, Result};
 
 /// One bad request and what must come back.
 #[derive(Clone, Debug, Deserialize)]
@@ -109,26 +110,55 @@ pub async fn prepare(gateway: &Gateway) -> Result {
 
 /// Sends every case of a class, one after another, and says which were answered wrongly.
 pub async fn run(gateway: &mut Gateway, corpus: &Corpus, class: &str) -> Result<Vec<String>> {
+    Ok(run_by(gateway, corpus, class, None).await?.1)
+}
+
+/// The same over Flight; how many cases could be sent, and which were answered wrongly.
+pub async fn run_over_flight(gateway: &mut Gateway, corpus: &Corpus, class: &str) -> Result<(usize, Vec<String>)> {
+    let client = FlightClient::connect(gateway.flight(), Some(gateway.token())).await?;
+    run_by(gateway, corpus, class, Some(&client)).await
+}
+
+async fn run_by(
+    gateway: &mut Gateway,
+    corpus: &Corpus,
+    class: &str,
+    flight: Option<&FlightClient>,
+) -> Result<(usize, Vec<String>)> {
     let ceiling = corpus.ceilings.get(class).ok_or_else(|| format!("no ceiling is stated for {class}"))? * MIB;
     let idle = process::peak_memory(gateway.pid()?)?;
-    let mut wrong = Vec::new();
+    let (mut sent, mut wrong) = (0, Vec::new());
     for case in corpus.cases.iter().filter(|case| case.class == class) {
-        let judged = judge(gateway, case, idle + ceiling).await;
+        let call = match flight {
+            None => None,
+            Some(client) => match flight::Call::of(&case.send)? {
+                Some(call) => Some((client, call)),
+                None => continue,
+            },
+        };
+        sent += 1;
+        let judged = judge(gateway, case, idle + ceiling, call).await;
         // A process that is gone answers nothing more.
         gateway.alive().map_err(|error| format!("{}: {error}", case.why))?;
         if let Err(error) = judged {
             wrong.push(format!("{} ({class}): {error}", case.why));
         }
     }
-    Ok(wrong)
+    Ok((sent, wrong))
 }
 
-async fn judge(gateway: &Gateway, case: &Case, ceiling: u64) -> Result {
+async fn judge(gateway: &Gateway, case: &Case, ceiling: u64, call: Option<(&FlightClient, flight::Call)>) -> Result {
     let client = gateway.client();
     let before = client.count(TARGET).await?;
     process::reset_peak(gateway.pid()?)?;
     let start = process::peak_memory(gateway.pid()?)?;
-    let answer = Answer::of(case.send.request(client)?).await?;
+    let (code, said) = match call {
+        Some((flight, call)) => call.send(flight).await,
+        None => {
+            let answer = Answer::of(case.send.request(client)?).await?;
+            (answer.code(), format!("{} {}", answer.status, answer.start()))
+        }
+    };
     let peak = process::peak_memory(gateway.pid()?)?;
     let after = client.count(TARGET).await?;
 
@@ -136,8 +166,8 @@ async fn judge(gateway: &Gateway, case: &Case, ceiling: u64) -> Result {
         let [start, peak, ceiling] = [start, peak, ceiling].map(|bytes| bytes / MIB);
         return Err(format!("{start} MiB became {peak} MiB, the ceiling is {ceiling} MiB").into());
     }
-    if !answer.code().is_some_and(|code| case.expect_code.holds(&code)) {
-        return Err(format!("expected {:?}, got {} {}", case.expect_code, answer.status, answer.start()).into());
+    if !code.is_some_and(|code| case.expect_code.holds(&code)) {
+        return Err(format!("expected {:?}, got {said}", case.expect_code).into());
     }
     if after != before {
         return Err(format!("refused, and yet {before} rows became {after}").into());

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderMap, header};
-use lakegate_catalog::ErrorKind;
+use lakegate_catalog::Pace;
 use lakegate_formats::Format;
-use lakegate_query::Pace;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::app::Limits;
-use crate::problem::{Problem, Result};
+use crate::error::{IngestError, Result};
+use crate::limits::Limits;
 
 /// Memory is given out in units of this many bytes.
 const UNIT: u64 = 64 << 10;
@@ -35,8 +33,17 @@ pub(crate) struct Admission {
     most: u64,
 }
 
+/// What is known of a push before its body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Size {
+    /// Bytes of the body when unpacked, if that is known.
+    pub length: Option<u64>,
+    /// Its format, if that is known.
+    pub format: Option<Format>,
+}
+
 /// A place. Dropping it lets the next one in.
-pub(crate) struct Place {
+pub struct Place {
     _place: OwnedSemaphorePermit,
     _memory: OwnedSemaphorePermit,
     since: Instant,
@@ -51,30 +58,30 @@ impl Drop for Place {
 
 impl Admission {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let units = (limits.push_memory / UNIT).clamp(1, u64::from(u32::MAX));
+        let units = (limits.memory / UNIT).clamp(1, u64::from(u32::MAX));
         // A row as text, as values, and within a row group.
         let most = ROW_GROUP + 3 * limits.max_row as u64;
         Self {
             places: Arc::new(Semaphore::new(limits.max_pushes)),
             memory: Arc::new(Semaphore::new(usize::try_from(units).unwrap_or(usize::MAX >> 3))),
-            line: Semaphore::new(limits.max_queued_pushes),
+            line: Semaphore::new(limits.max_queued),
             pace: Arc::default(),
             max_pushes: limits.max_pushes,
-            max_queued: limits.max_queued_pushes,
-            patience: limits.push_patience,
+            max_queued: limits.max_queued,
+            patience: limits.patience,
             units,
             most,
         }
     }
 
-    /// The places that are taken are all but those that this has left.
-    pub(crate) fn places(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.places)
+    /// The places that are taken.
+    pub(crate) fn running(&self) -> usize {
+        self.max_pushes - self.places.available_permits()
     }
 
     /// Waits for a place. Errors: `too_many_pushes` when the line is full, or the wait too long.
-    pub(crate) async fn admit(&self, headers: &HeaderMap, format: Option<Format>) -> Result<Place> {
-        let units = self.needed(headers, format);
+    pub(crate) async fn admit(&self, size: Size) -> Result<Place> {
+        let units = self.needed(size);
         if let Some(place) = self.at_once(units) {
             return Ok(place);
         }
@@ -102,23 +109,19 @@ impl Admission {
     }
 
     /// A refusal that says when there may be a place. As many run side by side as do now: memory may be what is short.
-    fn busy(&self, why: &str) -> Problem {
-        let running = self.max_pushes - self.places.available_permits();
-        let seconds = self.pace.seconds(self.max_queued - self.line.available_permits(), running);
-        Problem::new(ErrorKind::Overloaded, "too_many_pushes", format!("{why}; retry in {seconds} s"))
-            .retry_after(seconds)
+    fn busy(&self, why: &'static str) -> IngestError {
+        let seconds = self.pace.seconds(self.max_queued - self.line.available_permits(), self.running());
+        IngestError::TooManyPushes { why, seconds }
     }
 
-    /// What a push will hold at most, in units. A body of known length makes values of a few times its size; one
-    /// that is compressed, or does not say, may be anything.
-    fn needed(&self, headers: &HeaderMap, format: Option<Format>) -> u32 {
-        let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        let known = length.filter(|_| !headers.contains_key(header::CONTENT_ENCODING));
-        let (times, most) = match format {
+    /// What a push will hold at most, in units. A body of known length makes values of a few times its size; another
+    /// may be anything.
+    fn needed(&self, size: Size) -> u32 {
+        let (times, most) = match size.format {
             Some(format) if !format.is_text() => (8, self.most.max(COLUMNS)),
             _ => (4, self.most),
         };
-        let bytes = known.map_or(most, |length| length.saturating_mul(times).saturating_add(LEAST).min(most));
+        let bytes = size.length.map_or(most, |length| length.saturating_mul(times).saturating_add(LEAST).min(most));
         u32::try_from(bytes.div_ceil(UNIT).clamp(1, self.units)).unwrap_or(u32::MAX)
     }
 }
@@ -132,53 +135,49 @@ mod tests {
             max_body: 1 << 30,
             max_row: 16 << 20,
             max_pushes: 3,
-            max_queued_pushes: 1,
-            push_memory: 160 << 20,
-            push_patience: Duration::from_millis(20),
-            push_timeout: Duration::from_secs(60),
+            max_queued: 1,
+            memory: 160 << 20,
+            patience: Duration::from_millis(20),
+            timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(30),
             spool: std::env::temp_dir(),
-            default_rows: 10_000,
         })
     }
 
-    fn sized(length: u64) -> HeaderMap {
-        HeaderMap::from_iter([(header::CONTENT_LENGTH, length.into())])
+    fn sized(length: u64) -> Size {
+        Size { length: Some(length), format: None }
     }
 
     #[tokio::test]
     async fn memory_is_shared_and_given_back() {
         let admission = admission();
-        let large = admission.admit(&HeaderMap::new(), None).await.expect("64 MiB of 160");
-        let other = admission.admit(&sized(1 << 30), None).await.expect("64 MiB more");
-        assert_eq!(admission.admit(&HeaderMap::new(), None).await.err().map(|e| e.code), Some("too_many_pushes"));
-        let small = admission.admit(&sized(1_000), None).await.expect("there is room for a small one");
-        assert!(admission.admit(&sized(1_000), None).await.is_err(), "every place is taken");
+        let large = admission.admit(Size::default()).await.expect("64 MiB of 160");
+        let other = admission.admit(sized(1 << 30)).await.expect("64 MiB more");
+        assert_eq!(admission.admit(Size::default()).await.err().map(|e| e.code()), Some("too_many_pushes"));
+        let small = admission.admit(sized(1_000)).await.expect("there is room for a small one");
+        assert!(admission.admit(sized(1_000)).await.is_err(), "every place is taken");
         drop((large, other, small));
         for _ in 0..3 {
-            admission.admit(&HeaderMap::new(), None).await.expect("all of it came back");
+            admission.admit(Size::default()).await.expect("all of it came back");
         }
     }
 
     #[tokio::test]
     async fn the_line_is_bounded() {
         let admission = Arc::new(Admission { patience: Duration::from_secs(60), ..admission() });
-        let held: Vec<_> = [
-            admission.admit(&sized(1), None).await,
-            admission.admit(&sized(1), None).await,
-            admission.admit(&sized(1), None).await,
-        ]
-        .into_iter()
-        .collect::<Result<_>>()
-        .expect("three places");
+        let held: Vec<_> =
+            [admission.admit(sized(1)).await, admission.admit(sized(1)).await, admission.admit(sized(1)).await]
+                .into_iter()
+                .collect::<Result<_>>()
+                .expect("three places");
         let waiting = tokio::spawn({
             let admission = Arc::clone(&admission);
-            async move { admission.admit(&sized(1), None).await.is_ok() }
+            async move { admission.admit(sized(1)).await.is_ok() }
         });
         while admission.line.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(admission.admit(&sized(1), None).await.is_err(), "one waits already");
+        assert!(admission.admit(sized(1)).await.is_err(), "one waits already");
         drop(held);
         assert!(waiting.await.expect("joined"), "who waited gets a place");
     }

@@ -5,15 +5,14 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use axum::body::Bytes;
-use lakegate_catalog::ErrorKind;
-use lakegate_formats::{BodyLimits, BodyReader, Format, ParquetRows};
+use bytes::Bytes;
+use lakegate_formats::{BodyReader, Format, ParquetRows};
 use lakegate_lake::Append;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::app::Limits;
-use crate::intake::Intake;
-use crate::problem::{Problem, Result};
+use crate::body::Body;
+use crate::error::{IngestError, Result};
+use crate::limits::Limits;
 
 /// Text is read in steps of this many bytes, so that at most a few batches wait in memory.
 const STEP: usize = 256 << 10;
@@ -33,22 +32,12 @@ impl Head {
     }
 }
 
-/// How large the parts of a body may be.
-pub(crate) fn body_limits(limits: &Limits) -> BodyLimits {
-    BodyLimits { max_row_bytes: limits.max_row, max_decoded: limits.max_body, ..BodyLimits::default() }
-}
-
 /// Reads the body to its end into the table's next version.
-pub(crate) async fn write_rows(
-    append: &mut Append,
-    intake: &mut Intake<'_>,
-    head: Head,
-    limits: &Limits,
-) -> Result<()> {
-    match (intake.format(), head) {
+pub(crate) async fn write_rows(append: &mut Append, body: &mut Body<'_>, head: Head, limits: &Limits) -> Result<()> {
+    match (body.format(), head) {
         (_, Head::Whole(rows)) => write_parquet(append, *rows, limits).await,
         (Format::Parquet, Head::Pieces(_)) => {
-            let rows = spool(intake, &limits.spool).await?;
+            let rows = spool(body, &limits.spool).await?;
             write_parquet(append, rows, limits).await
         }
         (format, Head::Pieces(pieces)) => {
@@ -56,7 +45,7 @@ pub(crate) async fn write_rows(
             for piece in pieces {
                 rows.write(&piece, append).await?;
             }
-            while let Some(piece) = intake.next().await? {
+            while let Some(piece) = body.next().await? {
                 rows.write(&piece, append).await?;
             }
             rows.finish(append).await
@@ -66,26 +55,25 @@ pub(crate) async fn write_rows(
 
 /// Receives a whole Parquet body into a file without a name: it is gone when nobody reads it any more,
 /// however this process ends. It is as large as `ingest.max_body` at most.
-pub(crate) async fn spool(intake: &mut Intake<'_>, folder: &Path) -> Result<ParquetRows> {
+pub(crate) async fn spool(body: &mut Body<'_>, folder: &Path) -> Result<ParquetRows> {
     let file = tempfile::tempfile_in(folder).map_err(full)?;
     let mut file = tokio::fs::File::from_std(file);
-    while let Some(piece) = intake.next().await? {
+    while let Some(piece) = body.next().await? {
         file.write_all(&piece).await.map_err(full)?;
     }
     file.flush().await.map_err(full)?;
     let file: File = file.into_std().await;
-    apart(file, |file| ParquetRows::open(file.try_clone().map_err(full)?).map_err(Problem::from)).await?.1
+    apart(file, |file| ParquetRows::open(file.try_clone().map_err(full)?).map_err(IngestError::from)).await?.1
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn full(error: std::io::Error) -> Problem {
+fn full(error: std::io::Error) -> IngestError {
     tracing::warn!(%error, "the spill folder does not take a push");
-    let detail = "there is no room for the body; retry later, or send it in smaller parts";
-    Problem::new(ErrorKind::Unavailable, "storage_unavailable", detail)
+    IngestError::NoRoom
 }
 
 async fn write_parquet(append: &mut Append, rows: ParquetRows, limits: &Limits) -> Result<()> {
-    let (schema, limits) = (append.schema(), body_limits(limits));
+    let (schema, limits) = (append.schema(), limits.of_body());
     let (mut rows, started) = apart(rows, move |rows| rows.start(schema, limits)).await?;
     started?;
     loop {
@@ -108,7 +96,7 @@ where
         let result = step(&mut what);
         (what, result)
     });
-    done.await.map_err(|_| Problem::new(ErrorKind::Internal, "internal", "a push was given up"))
+    done.await.map_err(|_| IngestError::GivenUp)
 }
 
 /// A body that is read piece by piece.
@@ -121,7 +109,7 @@ struct Pieces {
 
 impl Pieces {
     fn new(format: Format, schema: SchemaRef, limits: &Limits) -> Result<Self> {
-        let reader = BodyReader::new(format, schema, body_limits(limits))?;
+        let reader = BodyReader::new(format, schema, limits.of_body())?;
         Ok(Self { reader: Some(reader), heavy: !format.is_text() })
     }
 
@@ -146,17 +134,13 @@ impl Pieces {
         if !self.heavy {
             return Ok(self.reader()?.take_batch()?);
         }
-        let reader = self.reader.take().ok_or_else(Self::gone)?;
+        let reader = self.reader.take().ok_or(IngestError::GivenUp)?;
         let (reader, batch) = apart(reader, BodyReader::take_batch).await?;
         self.reader = Some(reader);
         Ok(batch?)
     }
 
     fn reader(&mut self) -> Result<&mut BodyReader> {
-        self.reader.as_mut().ok_or_else(Self::gone)
-    }
-
-    fn gone() -> Problem {
-        Problem::new(ErrorKind::Internal, "internal", "a push was given up")
+        self.reader.as_mut().ok_or(IngestError::GivenUp)
     }
 }

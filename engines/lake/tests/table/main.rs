@@ -1,5 +1,7 @@
 //! What a dataset's table promises: versions, exactly-once, pruning, survival of a reopen.
 
+mod replacing;
+
 use std::sync::Arc;
 use std::time::Duration;
 

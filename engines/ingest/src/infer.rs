@@ -5,28 +5,28 @@ use lakegate_catalog::{Column, ColumnType};
 use lakegate_formats::{ArrowSchema, Format, FormatError, Inferrer};
 use lakegate_lake::types::stored_type;
 
-use crate::app::Limits;
-use crate::decode::{Head, body_limits, spool};
-use crate::intake::Intake;
-use crate::problem::Result;
+use crate::body::Body;
+use crate::decode::{Head, spool};
+use crate::error::Result;
+use crate::limits::Limits;
 
 /// The columns of a body, and the part of it that was read to know them: a sample of text, the schema
 /// that Arrow begins with, all of a Parquet file.
-pub(crate) async fn infer(intake: &mut Intake<'_>, limits: &Limits) -> Result<(Vec<Column>, Head)> {
-    match intake.format() {
-        Format::Json | Format::NdJson | Format::Csv => from_text(intake, limits).await,
-        Format::ArrowStream | Format::ArrowFile => from_arrow(intake).await,
+pub(crate) async fn infer(body: &mut Body<'_>, limits: &Limits) -> Result<(Vec<Column>, Head)> {
+    match body.format() {
+        Format::Json | Format::NdJson | Format::Csv => from_text(body, limits).await,
+        Format::ArrowStream | Format::ArrowFile => from_arrow(body).await,
         Format::Parquet => {
-            let rows = spool(intake, &limits.spool).await?;
+            let rows = spool(body, &limits.spool).await?;
             Ok((columns(rows.schema())?, Head::Whole(Box::new(rows))))
         }
     }
 }
 
-async fn from_text(intake: &mut Intake<'_>, limits: &Limits) -> Result<(Vec<Column>, Head)> {
-    let mut inferrer = Inferrer::new(intake.format(), body_limits(limits))?;
+async fn from_text(body: &mut Body<'_>, limits: &Limits) -> Result<(Vec<Column>, Head)> {
+    let mut inferrer = Inferrer::new(body.format(), limits.of_body())?;
     let mut sample = Vec::new();
-    while let Some(bytes) = intake.next().await? {
+    while let Some(bytes) = body.next().await? {
         let more = inferrer.feed(&bytes)?;
         sample.push(bytes);
         if !more {
@@ -36,10 +36,10 @@ async fn from_text(intake: &mut Intake<'_>, limits: &Limits) -> Result<(Vec<Colu
     Ok((inferrer.finish()?, Head::Pieces(sample)))
 }
 
-async fn from_arrow(intake: &mut Intake<'_>) -> Result<(Vec<Column>, Head)> {
-    let mut finder = ArrowSchema::new(intake.format())?;
+async fn from_arrow(body: &mut Body<'_>) -> Result<(Vec<Column>, Head)> {
+    let mut finder = ArrowSchema::new(body.format())?;
     let mut pieces = Vec::new();
-    while let Some(bytes) = intake.next().await? {
+    while let Some(bytes) = body.next().await? {
         let schema = finder.feed(&bytes)?;
         pieces.push(bytes);
         if let Some(schema) = schema {

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use lakegate_catalog::{DatasetName, ErrorKind};
+use lakegate_catalog::DatasetName;
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::problem::{Problem, Result};
+use crate::error::{IngestError, Result};
 
 type Turn = tokio::sync::Mutex<()>;
 
@@ -22,9 +22,8 @@ impl Turns {
     /// Waits for its turn, at most `patience`; dropping the guard ends it.
     pub(crate) async fn turn(&self, name: &DatasetName, patience: Duration) -> Result<OwnedMutexGuard<()>> {
         let turn = self.of(name);
-        tokio::time::timeout(patience, turn.lock_owned()).await.map_err(|_| {
-            Problem::new(ErrorKind::Overloaded, "too_many_pushes", "another push is still creating this dataset; retry")
-        })
+        let busy = IngestError::TooManyPushes { why: "another push is still creating this dataset", seconds: 1 };
+        tokio::time::timeout(patience, turn.lock_owned()).await.map_err(|_| busy)
     }
 
     fn of(&self, name: &DatasetName) -> Arc<Turn> {
