@@ -23,7 +23,7 @@ use crate::plan::{Described, Made, Planning, describe, plan};
 use crate::planner::Planner;
 use crate::record::{QueryInfo, QueryState, Record, Tally, Viewer};
 use crate::running::{Queries, Running, Stop};
-use crate::session::{Opened, Shape};
+use crate::session::{Opened, Sessions, Shape};
 use crate::spill::{self, Spill};
 use crate::stream::{QueryStream, StopOnDrop};
 use crate::translate::translate;
@@ -161,7 +161,8 @@ pub struct Engine {
     /// The budget of all queries.
     memory: Arc<dyn MemoryPool>,
     /// Object stores and caches that queries share.
-    shared: RuntimeEnv,
+    shared: Arc<RuntimeEnv>,
+    sessions: Arc<Sessions>,
     queries: Arc<Queries>,
     planner: Planner,
     workers: Workers,
@@ -173,8 +174,10 @@ impl Engine {
     /// Makes the engine: empties the spill folder, starts its threads and the watchdog.
     pub fn new(options: EngineOptions, catalog: Arc<dyn Catalog>, lake: Arc<Lake>) -> Result<Self> {
         spill::prepare(&options.spill_dir).map_err(|e| QueryError::internal("the spill folder cannot be used", e))?;
-        let shared = RuntimeEnvBuilder::new().with_object_store_registry(lake.object_store_registry()).build();
+        let shared = RuntimeEnvBuilder::new().with_object_store_registry(lake.object_store_registry()).build_arc();
         let shared = shared.map_err(|e| QueryError::internal("the shared environment cannot be made", e))?;
+        let sessions = Sessions::new(Arc::clone(&shared));
+        let sessions = sessions.map_err(|e| QueryError::internal("the functions cannot be put together", e))?;
         let threads = options.threads.max(1);
         let queries = Arc::new(Queries::new(options.max_concurrent.max(1)));
         watch::start(&queries, options.process_memory)?;
@@ -183,6 +186,7 @@ impl Engine {
             lake,
             memory: Arc::new(GreedyMemoryPool::new(options.memory)),
             shared,
+            sessions: Arc::new(sessions),
             queries,
             planner: Planner::new(threads + 1),
             workers: Workers::start(threads)?,
@@ -242,11 +246,10 @@ impl Engine {
     async fn describe_once(&self, caller: &Caller, request: QueryRequest) -> Result<Description> {
         let id = uuid::Uuid::now_v7().to_string();
         let record = Record::new(id, false, &request.sql, caller, self.tally()).unlisted();
-        let PreparedQuery { running, asked, statement, reading, spill, limit, threads, shape } =
+        let PreparedQuery { running, asked, statement, reading, limit, threads, shape, .. } =
             self.admit(caller, request, record).await?;
         let versions = reading.versions();
-        let runtime = self.runtime_for(&running.0, spill)?;
-        let planning = self.planning(runtime, reading.relations, limit, threads, shape);
+        let planning = self.planning(reading.relations, limit, threads, shape);
         let running = &running.0;
         let work = self.planner.run({
             let running = Arc::clone(running);
@@ -288,7 +291,7 @@ impl Engine {
         let made = match self.plans.take(&key) {
             Some(made) => Ok(made),
             None => {
-                let planning = self.planning(Arc::clone(&runtime), reading.relations, limit, threads, shape);
+                let planning = self.planning(reading.relations, limit, threads, shape);
                 running.0.while_alive(self.plan(statement, planning, &running.0)).await.and_then(|planned| planned)
             }
         };
@@ -299,16 +302,10 @@ impl Engine {
         Ok(QueryStream::start(planned, running, limit, versions, reading.names, self.workers.handle()))
     }
 
-    fn planning(
-        &self,
-        runtime: Arc<RuntimeEnv>,
-        relations: Vec<Opened>,
-        limit: Option<u64>,
-        threads: usize,
-        shape: Shape,
-    ) -> Planning {
+    fn planning(&self, relations: Vec<Opened>, limit: Option<u64>, threads: usize, shape: Shape) -> Planning {
         let fetch = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1));
-        Planning { relations, runtime, threads, fetch, shape, handle: self.workers.handle().clone() }
+        let sessions = Arc::clone(&self.sessions);
+        Planning { relations, sessions, threads, fetch, shape, handle: self.workers.handle().clone() }
     }
 
     fn deadline(&self, asked: Option<Duration>) -> Result<Duration> {

@@ -8,7 +8,7 @@
 //! main type is [`Engine`]; [`Engine::query`] answers a [`QueryStream`].
 //!
 //! In reading order: `engine` admits and wires; `open` and `versions` find the datasets and which version of each;
-//! `session` and `plan` make the plan; `functions` and `alive` put bounds into it; `stream` runs it; `running`, `record`, `watch`,
+//! `session`, `zoned` and `plan` make the plan; `functions` and `alive` put bounds into it; `stream` runs it; `running`, `record`, `watch`,
 //! `memory`, `spill` and `planner` hold the limits and what is told of a query; `translate` turns errors into words.
 
 mod alive;
@@ -30,6 +30,7 @@ mod stream;
 mod translate;
 mod versions;
 mod watch;
+mod zoned;
 
 pub use engine::{Description, Engine, EngineOptions, PreparedQuery, QueryRequest, Usage};
 pub use error::{QueryError, Result};

@@ -1,10 +1,12 @@
 //! From a checked statement to a physical plan. Runs on a planner thread.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::TaskContext;
+use datafusion::execution::config::SessionConfig;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
@@ -18,12 +20,12 @@ use tokio_util::sync::CancellationToken;
 use crate::alive::stoppable;
 use crate::explain;
 use crate::functions;
-use crate::session::{BATCH_ROWS, Opened, Shape, session};
+use crate::session::{BATCH_ROWS, Opened, Sessions, Shape};
 
 /// What a planner needs besides the statement.
 pub(crate) struct Planning {
     pub(crate) relations: Vec<Opened>,
-    pub(crate) runtime: Arc<RuntimeEnv>,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) threads: usize,
     /// Rows to fetch at most: one more than the caller wants, to know whether there are more.
     pub(crate) fetch: Option<usize>,
@@ -35,7 +37,7 @@ pub(crate) struct Planning {
 /// A plan that has been made and not started; it is for one run.
 pub(crate) struct Made {
     plan: Arc<dyn ExecutionPlan>,
-    context: TaskContext,
+    config: SessionConfig,
     explain: Explain,
     /// What clients are told, and what every batch is made to match.
     pub(crate) schema: SchemaRef,
@@ -46,9 +48,12 @@ pub(crate) struct Made {
 impl Made {
     /// Ties the plan to the memory and disk of a run, and to what stops it.
     pub(crate) fn ready(self, runtime: Arc<RuntimeEnv>, token: &CancellationToken) -> DataFusionResult<Planned> {
-        let Self { plan, context, explain, schema, analyze, repeatable } = self;
+        let Self { plan, config, explain, schema, analyze, repeatable } = self;
         let plan = if explain == Explain::Plan { plan } else { stoppable(plan, token)? };
-        Ok(Planned { plan, context: Arc::new(context.with_runtime(runtime)), schema, analyze, repeatable })
+        // A plan that runs in this process looks up no function by its name.
+        let none = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
+        let context = TaskContext::new(None, String::new(), config, none.0, none.1, none.2, none.3, runtime);
+        Ok(Planned { plan, context: Arc::new(context), schema, analyze, repeatable })
     }
 }
 
@@ -92,10 +97,10 @@ pub(crate) fn describe(statement: Statement, planning: Planning) -> DataFusionRe
         return Ok(Described { schema: Arc::clone(&made.schema), parameters: Vec::new(), made: Some(made) });
     }
     functions::planning(|| {
-        let Planning { relations, runtime, threads, shape, handle, .. } = planning;
+        let Planning { relations, sessions, threads, shape, handle, .. } = planning;
         check_width(&statement, &relations)?;
         let explain = statement.explain();
-        let state = session(relations, runtime, threads, &shape)?;
+        let state = sessions.of(relations, threads, &shape);
         handle.block_on(async {
             let ast = DataFusionStatement::Statement(Box::new(Ast::Query(statement.into_query())));
             let logical = state.statement_to_plan(ast).await?;
@@ -125,10 +130,10 @@ fn check_width(statement: &Statement, relations: &[Opened]) -> DataFusionResult<
 }
 
 fn plan_within(statement: Statement, planning: Planning) -> DataFusionResult<Made> {
-    let Planning { relations, runtime, threads, fetch, shape, handle } = planning;
+    let Planning { relations, sessions, threads, fetch, shape, handle } = planning;
     check_width(&statement, &relations)?;
     let explain = statement.explain();
-    let state = session(relations, runtime, threads, &shape)?;
+    let state = sessions.of(relations, threads, &shape);
     handle.block_on(async {
         let ast = DataFusionStatement::Statement(Box::new(Ast::Query(statement.into_query())));
         let logical = state.statement_to_plan(ast).await?;
@@ -148,7 +153,7 @@ fn plan_within(statement: Statement, planning: Planning) -> DataFusionResult<Mad
         };
         let analyze = (explain == Explain::Analyze).then(|| optimized.display_indent().to_string());
         let schema = schema.unwrap_or_else(|| client_schema(&plan.schema()));
-        Ok(Made { plan, context: TaskContext::from(&state), explain, schema, analyze, repeatable })
+        Ok(Made { plan, config: state.config().clone(), explain, schema, analyze, repeatable })
     })
 }
 

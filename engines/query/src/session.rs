@@ -13,6 +13,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 
 use crate::functions;
+use crate::zoned::zoned;
 
 /// The catalog's name in SQL.
 const CATALOG: &str = "lake";
@@ -39,27 +40,42 @@ pub(crate) struct Shape {
     pub(crate) keep_types: bool,
 }
 
-/// The session.
-pub(crate) fn session(
-    relations: Vec<Opened>,
-    runtime: Arc<RuntimeEnv>,
-    threads: usize,
-    shape: &Shape,
-) -> Result<SessionState> {
-    let mut state = SessionStateBuilder::new()
-        .with_config(config(threads, shape))
-        .with_runtime_env(runtime)
-        .with_catalog_list(Arc::new(Only::new(relations)))
-        .with_scalar_functions(functions::scalar_functions())
-        .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
-        .with_window_functions(SessionStateDefaults::default_window_functions())
-        .with_table_function_list(datafusion::functions_table::all_default_table_functions())
-        .with_expr_planners(SessionStateDefaults::default_expr_planners())
-        .build();
-    datafusion_functions_json::register_all(&mut state)?;
-    // The time that now() answers.
-    state.mark_start_execution();
-    Ok(state)
+/// Makes sessions. What they have in common, functions and rules, is put together once.
+pub(crate) struct Sessions(SessionState);
+
+impl Sessions {
+    /// `runtime` has the stores and caches that plans are made with; what a query runs with is said when it does.
+    pub(crate) fn new(runtime: Arc<RuntimeEnv>) -> Result<Self> {
+        let mut state = SessionStateBuilder::new()
+            .with_config(config(1, &Shape::default()))
+            .with_runtime_env(runtime)
+            .with_catalog_list(Arc::new(Only::new(Vec::new(), None)))
+            .with_scalar_functions(functions::scalar_functions())
+            .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+            .with_window_functions(SessionStateDefaults::default_window_functions())
+            .with_table_function_list(datafusion::functions_table::all_default_table_functions())
+            .with_expr_planners(SessionStateDefaults::default_expr_planners())
+            .build();
+        datafusion_functions_json::register_all(&mut state)?;
+        Ok(Self(state))
+    }
+
+    /// A session over these relations.
+    pub(crate) fn of(&self, relations: Vec<Opened>, threads: usize, shape: &Shape) -> SessionState {
+        let config = config(threads, shape);
+        let mut state = if shape.time_zone.is_some() {
+            // Some functions keep the zone.
+            SessionStateBuilder::new_from_existing(self.0.clone()).with_config(config).build()
+        } else {
+            let mut state = self.0.clone();
+            *state.config_mut() = config;
+            state
+        };
+        state.register_catalog_list(Arc::new(Only::new(relations, shape.time_zone.as_deref())));
+        // The time that now() answers.
+        state.mark_start_execution();
+        state
+    }
 }
 
 fn config(threads: usize, shape: &Shape) -> SessionConfig {
@@ -103,9 +119,13 @@ impl fmt::Debug for Tables {
 }
 
 impl Only {
-    fn new(relations: Vec<Opened>) -> Self {
+    fn new(relations: Vec<Opened>, zone: Option<&str>) -> Self {
         let mut schemas: HashMap<String, Tables> = HashMap::new();
         for Opened { schema, table, provider } in relations {
+            let provider = match zone {
+                Some(zone) => zoned(provider, zone),
+                None => provider,
+            };
             schemas.entry(schema).or_default().0.insert(table, provider);
         }
         let schemas = schemas.into_iter().map(|(name, tables)| (name, Arc::new(tables))).collect();

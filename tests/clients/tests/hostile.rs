@@ -22,7 +22,10 @@ use tonic::{Code, Status};
 async fn class(file: &str, name: &str, at_least: usize) -> Result {
     let corpus = Corpus::read(file)?;
     // Small budgets, so that the ceilings show whether they hold.
-    let options = Options::demo()?.setting("query.memory", "256MiB").setting("query.memory_per_query", "128MiB");
+    let options = Options::demo()?
+        .setting("query.threads", "2")
+        .setting("query.memory", "256MiB")
+        .setting("query.memory_per_query", "128MiB");
     let mut gateway = options.start().await?;
     prepare(&gateway).await?;
     let (sent, wrong) = run_over_flight(&mut gateway, &corpus, name).await?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::{DataType, Field};
+use arrow::util::pretty::pretty_format_batches;
 use arrow_flight::sql::{ActionBeginTransactionRequest, CommandStatementQuery, CommandStatementUpdate};
 use lakegate_e2e::flight::{code, descriptor};
 use lakegate_e2e::{FlightClient, Gateway, Result};
@@ -117,6 +118,64 @@ async fn the_time_zone_is_that_of_the_session() -> Result {
     let (_, client) = set(&client, &[("time_zone", text("Asia/Tokyo"))]).await?;
     let rows = client.ask("SELECT CAST('2026-01-01T00:00:00' AS TIMESTAMPTZ) = '2025-12-31T15:00:00Z' AS same").await?;
     assert!(rows.batches[0].column(0).as_boolean().value(0));
+    Ok(())
+}
+
+/// What a session in a zone computes is what a session without one computes where the statement names the zone; and what is
+/// skipped by the bounds of files is nothing that matches.
+#[tokio::test]
+async fn what_computes_with_timestamps_counts_in_the_zone_of_the_session() -> Result {
+    let gateway = Gateway::demo().await?;
+    let plain = FlightClient::connect(gateway.flight(), None).await?;
+    for zone in ["Asia/Kathmandu", "America/New_York"] {
+        let (_, session) = set(&plain, &[("time_zone", text(zone))]).await?;
+        let local = format!("to_local_time(time AT TIME ZONE '{zone}')");
+        for (in_session, spelled) in [
+            (
+                "CAST(date_trunc('day', time) AS VARCHAR)",
+                format!("CAST(date_trunc('day', time AT TIME ZONE '{zone}') AS VARCHAR)"),
+            ),
+            ("extract(hour FROM time)", format!("extract(hour FROM {local})")),
+            ("CAST(time AS DATE)", format!("CAST({local} AS DATE)")),
+            ("to_char(time, '%H:%M')", format!("to_char({local}, '%H:%M')")),
+        ] {
+            let sql =
+                |expr: &str| format!("SELECT {expr} AS v, count(*) AS n FROM demo.earthquakes GROUP BY 1 ORDER BY 1");
+            let (ours, theirs) = (session.ask(&sql(in_session)).await?, plain.ask(&sql(&spelled)).await?);
+            assert!(ours.count() > 1, "{in_session}");
+            assert_eq!(
+                pretty_format_batches(&ours.batches)?.to_string(),
+                pretty_format_batches(&theirs.batches)?.to_string(),
+                "{zone}: {in_session}"
+            );
+        }
+        let median = "SELECT CAST(CAST(approx_percentile_cont(CAST(time AS BIGINT), 0.5) AS TIMESTAMP) AS VARCHAR) AS at FROM demo.earthquakes";
+        let median = plain.ask(median).await?.batches[0].column(0).as_string::<i32>().value(0).to_owned();
+        for (in_session, spelled) in [
+            (format!("time >= '{median}'"), format!("{local} >= TIMESTAMP '{median}'")),
+            (format!("time < TIMESTAMP '{median}' AND mag > 2"), format!("{local} < TIMESTAMP '{median}' AND mag > 2")),
+            (
+                format!("NOT time BETWEEN '{median}' AND '2099-01-01'"),
+                format!("NOT {local} BETWEEN TIMESTAMP '{median}' AND TIMESTAMP '2099-01-01'"),
+            ),
+            (format!("time > '{median}Z' OR mag IS NULL"), format!("time > '{median}Z' OR mag IS NULL")),
+            (
+                format!("date_trunc('hour', time) = date_trunc('hour', CAST('{median}Z' AS TIMESTAMPTZ))"),
+                format!(
+                    "date_trunc('hour', {local}) = date_trunc('hour', to_local_time(CAST('{median}Z' AS TIMESTAMPTZ) AT TIME ZONE '{zone}'))"
+                ),
+            ),
+        ] {
+            let sql = |filter: &str| format!("SELECT id FROM demo.earthquakes WHERE {filter} ORDER BY id");
+            let (ours, theirs) = (session.ask(&sql(&in_session)).await?, plain.ask(&sql(&spelled)).await?);
+            assert!(ours.count() > 0, "{in_session}");
+            assert_eq!(
+                pretty_format_batches(&ours.batches)?.to_string(),
+                pretty_format_batches(&theirs.batches)?.to_string(),
+                "{zone}: {in_session}"
+            );
+        }
+    }
     Ok(())
 }
 
