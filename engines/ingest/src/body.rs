@@ -1,4 +1,4 @@
-//! A push's body on its way in: decompressed, counted and hashed as it arrives.
+//! A push's body on its way in: decompressed, counted and, where a key asks for it, hashed as it arrives.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ pub struct Body<'a> {
     stream: BoxStream<'a, Result<Bytes>>,
     unpack: Unpack,
     format: Format,
-    hash: Sha256,
+    /// Of what was decoded; `None` when nobody will ask.
+    hash: Option<Sha256>,
     decoded: u64,
     max: u64,
     idle: Duration,
@@ -53,7 +54,7 @@ impl<'a> Body<'a> {
             stream,
             unpack: Unpack::new(packing, limits.max_body)?,
             format,
-            hash,
+            hash: Some(hash),
             decoded: 0,
             max: limits.max_body,
             idle: limits.idle_timeout,
@@ -76,7 +77,9 @@ impl<'a> Body<'a> {
             let decoded = self.unpack.unpack(&mut self.waiting)?;
             self.count(&decoded)?;
             if !decoded.is_empty() {
-                self.hash.update(&decoded);
+                if let Some(hash) = &mut self.hash {
+                    hash.update(&decoded);
+                }
                 return Ok(Some(decoded));
             }
         }
@@ -120,9 +123,14 @@ impl<'a> Body<'a> {
         self.format
     }
 
+    /// Does without the hash: no key will be compared by it.
+    pub(crate) fn unhashed(&mut self) {
+        self.hash = None;
+    }
+
     /// The hash of the whole body; ask after the end.
-    pub(crate) fn hash(&self) -> [u8; 16] {
-        first_half(self.hash.clone())
+    pub(crate) fn hash(&self) -> Option<[u8; 16]> {
+        self.hash.clone().map(first_half)
     }
 }
 

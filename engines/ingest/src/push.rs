@@ -168,6 +168,9 @@ impl Ingest {
         };
         let found = Access::find(self.catalog.as_ref(), caller, name).await?;
         let key = key.map(|key| key_hash(caller, key)).transpose()?;
+        if key.is_none() {
+            body.unhashed();
+        }
         let Some(access) = found else {
             if create == Create::Never {
                 return Err(IngestError::DatasetNotFound(name.clone()));
@@ -249,14 +252,14 @@ impl Ingest {
 
     async fn write(&self, mut append: Append, body: &mut Body<'_>, head: Head) -> Result<Committed> {
         write_rows(&mut append, body, head, &self.limits).await?;
-        let commit = append.commit(Some(body.hash()));
+        let commit = append.commit(body.hash());
         Ok(commit.instrument(tracing::trace_span!(target: TRACE, "commit")).await?)
     }
 
     /// The key was used before: the same body is answered with what it did then.
     async fn compare(&self, body: &mut Body<'_>, record: &PushRecord) -> Result<Committed> {
         while body.next().await?.is_some() {}
-        if body.hash() != record.body {
+        if body.hash() != Some(record.body) {
             return Err(LakeError::KeyReused.into());
         }
         Ok(Committed { version: record.version, rows: record.rows, duplicate: true })

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use deltalake::kernel::Action;
+use object_store::ObjectStore;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::error::{LakeError, Result};
 use crate::layout::Layout;
@@ -17,16 +21,69 @@ use crate::writer::FileWriter;
 pub(crate) const FILE_BYTES: usize = 512 << 20;
 
 /// Rows being added to a table. Nothing is visible before [`Append::commit`]; dropping it discards
-/// the rows. Memory: one row group, whatever the size of the push.
+/// the rows. Memory: one row group and three batches, whatever the size of the push.
 pub struct Append {
     table: Arc<Table>,
     layout: Arc<Layout>,
-    current: Option<FileWriter>,
-    done: Vec<Action>,
+    /// What writes the files, once there are rows.
+    files: Option<Files>,
     rows: u64,
     claim: Option<Claim>,
     /// Whether the rows are to be all that there is.
     replaces: bool,
+}
+
+/// A thread that writes files: the next rows arrive and are decoded meanwhile, and what it compresses holds up nobody.
+/// Dropped before its end, it leaves nothing that a reader sees.
+struct Files {
+    /// One batch waits; then whoever sends the rows does. `None` completes the files.
+    batches: mpsc::Sender<Option<RecordBatch>>,
+    written: JoinHandle<Result<Vec<Action>>>,
+}
+
+impl Files {
+    fn start(store: Arc<dyn ObjectStore>, stored: SchemaRef) -> Self {
+        let (batches, received) = mpsc::channel(1);
+        let waiting = Handle::current();
+        let written = tokio::task::spawn_blocking(move || waiting.block_on(write_files(store, stored, received)));
+        Self { batches, written }
+    }
+
+    /// Completes the files; one Add action for each.
+    async fn finish(self) -> Result<Vec<Action>> {
+        // Where nobody listens any more, the result says why.
+        let _ = self.batches.send(None).await;
+        self.written.await.map_err(|e| LakeError::Defect(e.to_string()))?
+    }
+}
+
+async fn write_files(
+    store: Arc<dyn ObjectStore>,
+    stored: SchemaRef,
+    mut batches: mpsc::Receiver<Option<RecordBatch>>,
+) -> Result<Vec<Action>> {
+    let mut done = Vec::new();
+    let mut current: Option<FileWriter> = None;
+    while let Some(step) = batches.recv().await {
+        let Some(batch) = step else {
+            if let Some(last) = current {
+                done.push(Action::Add(last.finish().await?));
+            }
+            return Ok(done);
+        };
+        let mut file = match current.take() {
+            Some(file) => file,
+            None => FileWriter::start(Arc::clone(&store), Arc::clone(&stored))?,
+        };
+        file.write(&batch).await?;
+        if file.size() < FILE_BYTES {
+            current = Some(file);
+        } else {
+            done.push(Action::Add(file.finish().await?));
+        }
+    }
+    // The rows were given up.
+    Ok(Vec::new())
 }
 
 /// What a commit made.
@@ -42,7 +99,7 @@ pub struct Committed {
 
 impl Append {
     pub(crate) fn new(table: Arc<Table>, layout: Arc<Layout>, claim: Option<Claim>) -> Self {
-        Self { table, layout, current: None, done: Vec::new(), rows: 0, claim, replaces: false }
+        Self { table, layout, files: None, rows: 0, claim, replaces: false }
     }
 
     pub(crate) fn with_layout(self, layout: Arc<Layout>) -> Self {
@@ -67,19 +124,22 @@ impl Append {
     /// Adds rows under the clients' column names; columns that are left out are null, types are cast
     /// with checks.
     ///
-    /// Errors: [`LakeError::BadValue`], [`LakeError::SchemaMismatch`], [`LakeError::Storage`]. The
-    /// append cannot be used after an error.
+    /// Errors: [`LakeError::BadValue`], [`LakeError::SchemaMismatch`]; [`LakeError::Storage`], perhaps of a batch before.
+    /// The append cannot be used after an error.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let stored = self.to_stored(batch)?;
-        let file = match &mut self.current {
-            Some(file) => file,
-            none => none.insert(FileWriter::start(Arc::clone(&self.table.log.files), Arc::clone(&self.layout.stored))?),
+        let rows = stored.num_rows() as u64;
+        let files = match self.files.take() {
+            Some(files) => files,
+            None => Files::start(Arc::clone(&self.table.log.files), Arc::clone(&self.layout.stored)),
         };
-        file.write(&stored).await?;
-        self.rows += batch.num_rows() as u64;
-        if file.size() >= FILE_BYTES {
-            self.end_file().await?;
+        if files.batches.send(Some(stored)).await.is_err() {
+            // It ended before its time: with an error.
+            files.finish().await?;
+            return Err(LakeError::Defect("a file was ended before its rows were".to_owned()));
         }
+        self.files = Some(files);
+        self.rows += rows;
         Ok(())
     }
 
@@ -101,27 +161,23 @@ impl Append {
         Ok(RecordBatch::try_new(Arc::clone(&self.layout.stored), columns)?)
     }
 
-    async fn end_file(&mut self) -> Result<()> {
-        if let Some(file) = self.current.take() {
-            self.done.push(Action::Add(file.finish().await?));
-        }
-        Ok(())
-    }
-
     /// Makes the rows visible, all in one version. `body` is the hash of the push's body, needed
     /// when the push has a key.
     ///
     /// Runs to its end even when the caller stops waiting: a commit is never left half known.
     /// Errors: [`LakeError::KeyReused`], [`LakeError::Replaced`], [`LakeError::Contended`], [`LakeError::Storage`].
     pub async fn commit(mut self, body: Option<[u8; 16]>) -> Result<Committed> {
-        self.end_file().await?;
+        let done = match self.files.take() {
+            Some(files) => files.finish().await?,
+            None => Vec::new(),
+        };
         let push = self.claim.as_ref().map(|claim| PushKey { key: claim.key, body: body.unwrap_or_default() });
         let landing = tokio::spawn(async move {
-            let Self { table, layout, done, rows, replaces, .. } = &self;
+            let Self { table, layout, rows, replaces, .. } = &self;
             let landed = if *replaces {
-                table.commit_replacing(layout, done, *rows, push).await
+                table.commit_replacing(layout, &done, *rows, push).await
             } else {
-                table.commit(layout, done, *rows, push).await
+                table.commit(layout, &done, *rows, push).await
             };
             let (record, duplicate) = landed?;
             if push.is_some_and(|push| push.body != record.body) {

@@ -24,7 +24,7 @@ pub(crate) fn command(cli: &Cli, args: &BackupArgs) -> Result<()> {
     let settings = settings::load(cli)?;
     logging::start(&settings.log, None)?;
     let folder = std::path::absolute(&args.folder).map_err(|e| unusable(&args.folder, &e))?;
-    serve::runtime()?.block_on(backup(&settings, &folder))
+    serve::runtime(0)?.block_on(backup(&settings, &folder))
 }
 
 async fn backup(settings: &Settings, folder: &Path) -> Result<()> {

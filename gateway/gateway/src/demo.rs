@@ -31,7 +31,7 @@ pub(crate) fn command(cli: &Cli, args: &DemoArgs) -> Result<()> {
     if args.reset {
         reset(&settings.data_dir)?;
     }
-    serve::runtime()?.block_on(async {
+    serve::runtime(settings.ingest.max_concurrent)?.block_on(async {
         let gateway = Gateway::open(&settings).await?;
         let url = gateway.url();
         let listening = gateway.listening();

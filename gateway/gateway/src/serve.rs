@@ -31,7 +31,7 @@ pub(crate) fn command(cli: &Cli) -> Result<()> {
     let settings = settings::load(cli)?;
     let telemetry = Telemetry::start(&settings.otel)?;
     logging::start(&settings.log, telemetry.as_ref())?;
-    let ended = runtime()?.block_on(async {
+    let ended = runtime(settings.ingest.max_concurrent)?.block_on(async {
         let gateway = Gateway::open(&settings).await?;
         if let Some(telemetry) = &telemetry {
             telemetry.observe(&gateway.app.metrics);
@@ -45,11 +45,14 @@ pub(crate) fn command(cli: &Cli) -> Result<()> {
     ended
 }
 
-/// The runtime of requests; queries have their own.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+/// The runtime of requests; queries have their own. Each of `pushes` may hold a thread that waits for its rows, and writing
+/// them takes threads, too.
+pub(crate) fn runtime(pushes: usize) -> Result<tokio::runtime::Runtime> {
+    const OTHERS: usize = 512;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("lakegate")
+        .max_blocking_threads(OTHERS.saturating_add(pushes))
         .build()
         .map_err(|e| Failure::other(format!("threads cannot be started: {e}")))
 }

@@ -34,7 +34,7 @@ pub(crate) fn command(cli: &Cli, args: &SqlArgs) -> Result<()> {
         format: args.format,
         limit: args.limit.or(table.then_some(1_000)),
     };
-    let runtime = serve::runtime()?;
+    let runtime = serve::runtime(0)?;
     match &args.statement {
         Some(statement) => Ok(runtime.block_on(shell.ask(statement))?),
         None if std::io::stdin().is_terminal() => interact(&runtime, &shell, &args.target.url),

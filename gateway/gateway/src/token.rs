@@ -13,7 +13,7 @@ use crate::{serve, settings};
 /// `lakegate token …`.
 pub(crate) fn command(cli: &Cli, args: &TokenArgs) -> Result<()> {
     let settings = settings::load(cli)?;
-    serve::runtime()?.block_on(async {
+    serve::runtime(0)?.block_on(async {
         match &args.command {
             TokenCommand::Create { target, principal, create_principal, name, expires_in } => {
                 let client = client(&settings, target)?;
