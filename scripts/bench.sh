@@ -27,7 +27,7 @@ LAKEGATE_BENCH_PYTHON=$venv/bin/python
 # The emulator of S3 is started as the tests start it.
 LAKEGATE_PYTHON=$LAKEGATE_BENCH_PYTHON
 LAKEGATE_BENCH_DATA=${LAKEGATE_BENCH_DATA:-${XDG_CACHE_HOME:-$HOME/.cache}/lakegate/bench}
-LAKEGATE_BENCH_PEERS=$("$venv/bin/python" -m pip list --format=freeze 2>/dev/null | grep -iE '^(deltalake|duckdb|moto|roapi|tpchgen-cli)==' | tr '\n' ' ')
+LAKEGATE_BENCH_PEERS=$("$venv/bin/python" -m pip list --format=freeze 2>/dev/null | grep -iE '^(deltalake|duckdb|moto|pysail|roapi|tpchgen-cli)==' | tr '\n' ' ')
 export LAKEGATE_BIN LAKEGATE_PYTHON LAKEGATE_BENCH_COMMIT LAKEGATE_BENCH_PYTHON LAKEGATE_BENCH_DATA LAKEGATE_BENCH_PEERS
 mkdir -p bench/runs "$LAKEGATE_BENCH_DATA"
 raw=bench/runs/$commit.jsonl

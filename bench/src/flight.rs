@@ -1,5 +1,6 @@
 //! Flight SQL: the queries of TPC-H beside plain DataFusion in this process; a long answer beside a server that has its
-//! batches ready; rows that come in beside the Parquet writer alone; and how long the smallest question takes.
+//! batches ready; rows that come in beside the Parquet writer alone; and how long the smallest question takes. Two other
+//! servers of Flight SQL, roapi and Sail, answer the same where they can, on the same Parquet files.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,34 +22,38 @@ use lakegate_e2e::{Client, FlightClient, Gateway, Result, process};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::record::Recorder;
-use crate::sides::{Took, in_process, open, over_rest, run_in_process};
+use crate::sides::{FlightPeer, Peer, Took, in_process, open, over_flight, over_rest, run_in_process};
 use crate::tpch::{Loaded, queries};
 
-type Failed = Box<dyn std::error::Error + Send + Sync>;
-
-pub(crate) async fn run(record: &Recorder) -> Result {
+/// One of the suites whose names begin with `flight-`.
+pub(crate) async fn run(record: &Recorder, suite: &str) -> Result {
+    if suite == "flight-put" {
+        return puts(record, &Gateway::start().await?).await;
+    }
     let loaded = Loaded::new().await?;
-    statements(record, &loaded).await?;
-    long_answers(record, &loaded).await?;
-    drop(loaded);
-    let gateway = Gateway::start().await?;
-    small_questions(record, &gateway).await?;
-    puts(record, &gateway).await
+    let folders = loaded.folders();
+    let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+    let peers = FlightPeer::all(&folders).await?;
+    match suite {
+        "flight-tpch" => statements(record, &loaded, &folders, &peers).await?,
+        "flight-answer" => long_answers(record, &loaded, &peers).await?,
+        _ => small_questions(record, &loaded.gateway, &peers).await?,
+    }
+    for peer in peers {
+        peer.stop().await?;
+    }
+    Ok(())
 }
 
-/// The answer over Flight, asked as drivers ask: a flight info, then its ticket.
-async fn over_flight(client: &FlightClient, sql: &str) -> Result<Took> {
-    let started = Instant::now();
-    let rows = client.ask(sql).await?;
-    Ok(Took { time: started.elapsed(), rows: rows.count() as u64 })
-}
-
-async fn statements(record: &Recorder, loaded: &Loaded) -> Result {
+async fn statements(record: &Recorder, loaded: &Loaded, folders: &[&str], peers: &[FlightPeer]) -> Result {
     const ROUNDS: u32 = 10;
+    /// Rounds of the peers, some of which take seconds a query.
+    const PEER_ROUNDS: u32 = 2;
+    let mut duckdb = Peer::start("duckdb_sql.py", folders).await?;
     let client = FlightClient::connect(loaded.gateway.flight(), Some(loaded.gateway.token())).await?;
     let rest = loaded.gateway.client();
     let lake = open(&loaded.root()).await?;
@@ -76,82 +81,105 @@ async fn statements(record: &Recorder, loaded: &Loaded) -> Result {
                     record.measured("flight-tpch", &name, side, round, numbers)?;
                 }
             }
+            if round > PEER_ROUNDS {
+                continue;
+            }
+            let mut others = vec![("duckdb", duckdb.run(&sql).await?)];
+            for peer in peers {
+                others.push((peer.name, peer.run(&sql).await));
+            }
+            for (side, numbers) in others.into_iter().filter(|_| round > 0) {
+                record.measured("flight-tpch", &name, side, round, numbers)?;
+            }
         }
     }
-    Ok(())
+    duckdb.stop().await
 }
 
-/// About 5 GB of `lineitem` seven times over, read and decoded and let go.
-async fn long_answers(record: &Recorder, loaded: &Loaded) -> Result {
-    const ROUNDS: u32 = 3;
+/// Two answers of about 5 GB, read and let go: all of `lineitem` seven times over, which is read from Parquet for it; and a
+/// tenth of it times seventy, where a row that was read is sent seventy times.
+async fn long_answers(record: &Recorder, loaded: &Loaded, peers: &[FlightPeer]) -> Result {
+    const ROUNDS: usize = 5;
+    /// Rounds of the peers.
+    const PEER_ROUNDS: usize = 1;
     const TIMES: usize = 7;
     let columns = "l_orderkey, l_partkey, l_suppkey, l_linenumber, l_quantity, l_extendedprice, l_discount, l_tax, \
                    l_shipdate, l_commitdate, l_receiptdate";
-    let times = (0..TIMES).map(|_| format!("SELECT {columns} FROM tpch.lineitem")).collect::<Vec<_>>();
-    let sql = times.join(" UNION ALL ");
-    let gateway = FlightClient::connect(loaded.gateway.flight(), Some(loaded.gateway.token())).await?;
-    let command = CommandStatementQuery { query: sql, transaction_id: None };
-
-    // The same rows, in batches of the same size, ready in memory.
     let once = format!("SELECT {columns} FROM tpch.lineitem");
-    let (_, ready, _) = {
-        let info = gateway.info(&CommandStatementQuery { query: once, transaction_id: None }).await?;
-        gateway.get(info.endpoint[0].ticket.clone().ok_or("no ticket")?).await?
-    };
+    let all = vec![once.clone(); TIMES].join(" UNION ALL ");
+    let numbers: Vec<String> = (0..10 * TIMES).map(|n| format!("({n})")).collect();
+    let few = format!("{once} CROSS JOIN (VALUES {}) AS t(n) WHERE l_orderkey <= 600000", numbers.join(", "));
+    let gateway = FlightClient::connect(loaded.gateway.flight(), Some(loaded.gateway.token())).await?;
+    // The same rows, in batches of the same size, ready in memory.
+    let ready = gateway.ask(&once).await?.batches;
     let plain = Ready { batches: ready.into(), times: TIMES }.serve().await?;
     let plain = FlightClient::connect(&plain, None).await?;
-    for round in 1..=ROUNDS {
-        let mut sides = [("gateway", true), ("batches that are ready", false)];
-        if round % 2 == 0 {
-            sides.reverse();
-        }
-        for (side, ours) in sides {
-            let started = Instant::now();
-            let pid = loaded.gateway.pid()?;
-            process::reset_peak(pid)?;
-            let (client, ticket) = if ours {
-                let info = gateway.info(&command).await?;
-                (&gateway, info.endpoint[0].ticket.clone().ok_or("no ticket")?)
-            } else {
-                (&plain, Ticket::new("all"))
-            };
-            let (mut bytes, mut messages) = (0_u64, client.messages(ticket).await?.into_inner());
-            while let Some(message) = messages.next().await {
-                bytes += message?.data_body.len() as u64;
+    let pid = loaded.gateway.pid()?;
+    for (what, sql) in [("lineitem, 7 times", &all), ("a tenth of it, 70 times", &few)] {
+        for round in 1..=ROUNDS {
+            let mut sides =
+                vec![("gateway", &gateway, Some((sql.clone(), pid))), ("batches that are ready", &plain, None)];
+            if round % 2 == 0 {
+                sides.reverse();
             }
-            let seconds = started.elapsed().as_secs_f64();
-            let peak = if ours { process::peak_memory(pid)? } else { 0 };
-            let numbers = json!({ "bytes": bytes, "mb_per_second": bytes as f64 / 1e6 / seconds, "peak_bytes": peak });
-            record.measured("flight-answer", &format!("lineitem, {TIMES} times"), side, round, numbers)?;
+            for peer in peers.iter().filter(|_| round <= PEER_ROUNDS) {
+                sides.push((peer.name, &peer.client, Some((peer.spelled(sql), peer.pid))));
+            }
+            for (side, client, asked) in sides {
+                let numbers = match read_through(client, asked).await {
+                    Ok(numbers) => numbers,
+                    Err(error) if peers.iter().any(|peer| peer.name == side) => {
+                        json!({ "error": error.to_string().chars().take(300).collect::<String>() })
+                    }
+                    Err(error) => return Err(error),
+                };
+                record.measured("flight-answer", what, side, u32::try_from(round)?, numbers)?;
+            }
         }
     }
     Ok(())
 }
 
+/// Reads all messages of an answer: of a statement to a process, or of the one ticket that a server has.
+async fn read_through(client: &FlightClient, asked: Option<(String, u32)>) -> Result<Value> {
+    let started = Instant::now();
+    let (ticket, pid) = match asked {
+        Some((query, pid)) => {
+            process::reset_peak(pid)?;
+            let info = client.info(&CommandStatementQuery { query, transaction_id: None }).await?;
+            (info.endpoint[0].ticket.clone().ok_or("no ticket")?, Some(pid))
+        }
+        None => (Ticket::new("all"), None),
+    };
+    let (mut bytes, mut messages) = (0_u64, client.messages(ticket).await?.into_inner());
+    while let Some(message) = messages.next().await {
+        bytes += message?.data_body.len() as u64;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let peak = pid.map(process::peak_memory).transpose()?;
+    Ok(json!({ "bytes": bytes, "mb_per_second": bytes as f64 / 1e6 / seconds, "peak_bytes": peak }))
+}
+
 /// How long `SELECT 1` takes, one client after another question and 64 at a time.
-async fn small_questions(record: &Recorder, gateway: &Gateway) -> Result {
+async fn small_questions(record: &Recorder, gateway: &Gateway, peers: &[FlightPeer]) -> Result {
     const ROUNDS: u32 = 3;
     const LONG: Duration = Duration::from_secs(5);
     for round in 1..=ROUNDS {
         for clients in [1, 64] {
             let what = format!("SELECT 1, {clients} clients");
-            for side in ["flight", "rest"] {
+            let mut sides = vec![("flight", gateway.flight(), Some(gateway.token())), ("rest", gateway.base(), None)];
+            sides.extend(peers.iter().map(|peer| (peer.name, peer.address.as_str(), None)));
+            for (side, address, token) in sides {
                 let until = Instant::now() + LONG;
                 let mut running = tokio::task::JoinSet::new();
                 for _ in 0..clients {
-                    let flight = FlightClient::connect(gateway.flight(), Some(gateway.token())).await?;
-                    let rest = Client::new(gateway.base(), Some(gateway.token().to_owned()))?;
-                    running.spawn(async move {
-                        let mut times = Vec::new();
-                        while Instant::now() < until {
-                            let took = match side {
-                                "flight" => over_flight(&flight, "SELECT 1").await?,
-                                _ => over_rest(&rest, "SELECT 1").await?,
-                            };
-                            times.push(took.time);
-                        }
-                        Ok::<_, Failed>(times)
-                    });
+                    if side == "rest" {
+                        let rest = Client::new(address, Some(gateway.token().to_owned()))?;
+                        running.spawn(async move { again(until, || over_rest(&rest, "SELECT 1")).await });
+                    } else {
+                        let flight = FlightClient::connect(address, token).await?;
+                        running.spawn(async move { again(until, || over_flight(&flight, "SELECT 1")).await });
+                    }
                 }
                 let mut times = Vec::new();
                 while let Some(done) = running.join_next().await {
@@ -163,6 +191,15 @@ async fn small_questions(record: &Recorder, gateway: &Gateway) -> Result {
         }
     }
     Ok(())
+}
+
+/// Asks one after another until the time is over; how long each took.
+async fn again<F: Future<Output = Result<Took>>>(until: Instant, mut ask: impl FnMut() -> F) -> Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    while Instant::now() < until {
+        times.push(ask().await?.time);
+    }
+    Ok(times)
 }
 
 /// Rows of 24 bytes, from a number on.

@@ -28,7 +28,18 @@ use lakegate_e2e::Result;
 use crate::record::Recorder;
 
 /// A suite and its name on the command line.
-const SUITES: &[&str] = &["tpch", "scan", "answers", "pushes", "flight", "footprint", "counts"];
+const SUITES: &[&str] = &[
+    "tpch",
+    "scan",
+    "answers",
+    "pushes",
+    "flight-tpch",
+    "flight-answer",
+    "flight-latency",
+    "flight-put",
+    "footprint",
+    "counts",
+];
 
 #[tokio::main]
 async fn main() -> Result {
@@ -55,7 +66,7 @@ async fn run(wanted: &[&str]) -> Result {
             "scan" => scan::run(&record).await?,
             "answers" => answers::run(&record).await?,
             "pushes" => pushes::run(&record).await?,
-            "flight" => flight::run(&record).await?,
+            flight if flight.starts_with("flight-") => flight::run(&record, flight).await?,
             "footprint" => footprint::run(&record).await?,
             _ => counts::run(&record).await?,
         }

@@ -1,4 +1,4 @@
-//! The ways to run a query: over REST, in this process, in a peer.
+//! The ways to run a query: over REST, over Flight, in this process, in a peer.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use datafusion::catalog::SchemaProvider as _;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt as _;
-use lakegate_e2e::{Client, Result, environment};
+use lakegate_e2e::{Client, FlightClient, Result, environment};
 use lakegate_lake::{Lake, LakeOptions, StoreOptions, Which};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -37,6 +37,13 @@ pub(crate) async fn over_rest(client: &Client, sql: &str) -> Result<Took> {
         rows += batch?.num_rows() as u64;
     }
     Ok(Took { time: started.elapsed(), rows })
+}
+
+/// The answer over Flight, asked as drivers ask: a flight info, then its ticket.
+pub(crate) async fn over_flight(client: &FlightClient, sql: &str) -> Result<Took> {
+    let started = Instant::now();
+    let rows = client.ask(sql).await?;
+    Ok(Took { time: started.elapsed(), rows: rows.count() as u64 })
 }
 
 /// A lake in a folder, for a session in this process.
@@ -78,6 +85,8 @@ pub(crate) async fn run_in_process(session: &SessionContext, sql: &str) -> Resul
 
 /// A peer that runs one statement a line: `bench/peers/*.py`.
 pub(crate) struct Peer {
+    /// What it said when it was ready.
+    ready: Value,
     process: Child,
     statements: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
@@ -97,8 +106,8 @@ impl Peer {
             .spawn()?;
         let statements = process.stdin.take().ok_or("no stdin")?;
         let answers = BufReader::new(process.stdout.take().ok_or("no stdout")?).lines();
-        let mut peer = Self { process, statements, answers };
-        peer.answer().await?;
+        let mut peer = Self { ready: Value::Null, process, statements, answers };
+        peer.ready = peer.answer().await?;
         Ok(peer)
     }
 
@@ -111,7 +120,7 @@ impl Peer {
 
     /// Ends the script, and with it what it started.
     pub(crate) async fn stop(self) -> Result {
-        let Self { mut process, statements, answers: _ } = self;
+        let Self { ready: _, mut process, statements, answers: _ } = self;
         drop(statements);
         let status = tokio::time::timeout(Duration::from_secs(30), process.wait()).await??;
         if status.success() { Ok(()) } else { Err(format!("a peer ended with {status}").into()) }
@@ -120,5 +129,55 @@ impl Peer {
     async fn answer(&mut self) -> Result<Value> {
         let line = self.answers.next_line().await?.ok_or("the peer ended; what it said is above")?;
         Ok(serde_json::from_str(&line)?)
+    }
+}
+
+/// A peer that serves Flight SQL.
+pub(crate) struct FlightPeer {
+    /// What it is called.
+    pub(crate) name: &'static str,
+    pub(crate) client: FlightClient,
+    /// Its address, for more clients.
+    pub(crate) address: String,
+    /// Its process.
+    pub(crate) pid: u32,
+    /// It knows its tables without a schema.
+    bare: bool,
+    script: Peer,
+}
+
+impl FlightPeer {
+    /// Starts each peer of Flight SQL on the Parquet files of these tables, given as `TABLE=FOLDER`.
+    pub(crate) async fn all(tables: &[&str]) -> Result<Vec<Self>> {
+        let mut peers = Vec::new();
+        for (name, bare) in [("roapi", true), ("sail", false)] {
+            let script = Peer::start("flight_server.py", &[&[name], tables].concat()).await?;
+            let address = script.ready["address"].as_str().ok_or("no address")?.to_owned();
+            let pid = u32::try_from(script.ready["pid"].as_u64().ok_or("no process")?)?;
+            let client = FlightClient::connect(&address, None).await?;
+            for statement in script.ready["setup"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                client.ask(statement).await?;
+            }
+            peers.push(Self { name, client, address, pid, bare, script });
+        }
+        Ok(peers)
+    }
+
+    /// A statement as this peer knows the tables.
+    pub(crate) fn spelled(&self, sql: &str) -> String {
+        if self.bare { sql.replace("tpch.", "") } else { sql.to_owned() }
+    }
+
+    /// The numbers of a statement, or what the peer said instead of an answer.
+    pub(crate) async fn run(&self, sql: &str) -> Value {
+        match over_flight(&self.client, &self.spelled(sql)).await {
+            Ok(took) => json!({ "ms": took.time.as_secs_f64() * 1e3, "rows": took.rows }),
+            Err(error) => json!({ "error": error.to_string().chars().take(300).collect::<String>() }),
+        }
+    }
+
+    /// Ends it.
+    pub(crate) async fn stop(self) -> Result {
+        self.script.stop().await
     }
 }

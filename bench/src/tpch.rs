@@ -47,6 +47,11 @@ impl Loaded {
         self.gateway.options().kept().join("lake/root")
     }
 
+    /// Each table and the folder of its files, as peers are told of them.
+    pub(crate) fn folders(&self) -> Vec<String> {
+        self.tables.iter().map(|(name, id)| format!("{name}={}", self.root().join(id).display())).collect()
+    }
+
     /// Where a table's files are.
     pub(crate) fn folder(&self, table: &str) -> Result<PathBuf> {
         let (_, id) = self.tables.iter().find(|(name, _)| name == table).ok_or("no such table")?;
@@ -88,8 +93,7 @@ pub(crate) async fn run(record: &Recorder) -> Result {
     let client = loaded.gateway.client();
     let lake = open(&loaded.root()).await?;
     let session = in_process(&lake, "tpch", &loaded.tables).await?;
-    let folders: Vec<String> =
-        loaded.tables.iter().map(|(name, id)| format!("{name}={}", loaded.root().join(id).display())).collect();
+    let folders = loaded.folders();
     let arguments: Vec<&str> = folders.iter().map(String::as_str).collect();
     let mut duckdb = Peer::start("duckdb_sql.py", &arguments).await?;
     let mut roapi = Peer::start("roapi_sql.py", &[&["memory"], arguments.as_slice()].concat()).await?;
