@@ -129,18 +129,22 @@ impl Append {
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let stored = self.to_stored(batch)?;
         let rows = stored.num_rows() as u64;
-        let files = match self.files.take() {
-            Some(files) => files,
-            None => Files::start(Arc::clone(&self.table.log.files), Arc::clone(&self.layout.stored)),
-        };
+        let start = || Files::start(Arc::clone(&self.table.log.files), Arc::clone(&self.layout.stored));
+        let files = self.files.get_or_insert_with(start);
         if files.batches.send(Some(stored)).await.is_err() {
-            // It ended before its time: with an error.
-            files.finish().await?;
+            // They ended before their time: with an error.
+            self.finish_files().await?;
             return Err(LakeError::Defect("a file was ended before its rows were".to_owned()));
         }
-        self.files = Some(files);
         self.rows += rows;
         Ok(())
+    }
+
+    async fn finish_files(&mut self) -> Result<Vec<Action>> {
+        match self.files.take() {
+            Some(files) => files.finish().await,
+            None => Ok(Vec::new()),
+        }
     }
 
     fn to_stored(&self, batch: &RecordBatch) -> Result<RecordBatch> {
@@ -167,10 +171,7 @@ impl Append {
     /// Runs to its end even when the caller stops waiting: a commit is never left half known.
     /// Errors: [`LakeError::KeyReused`], [`LakeError::Replaced`], [`LakeError::Contended`], [`LakeError::Storage`].
     pub async fn commit(mut self, body: Option<[u8; 16]>) -> Result<Committed> {
-        let done = match self.files.take() {
-            Some(files) => files.finish().await?,
-            None => Vec::new(),
-        };
+        let done = self.finish_files().await?;
         let push = self.claim.as_ref().map(|claim| PushKey { key: claim.key, body: body.unwrap_or_default() });
         let landing = tokio::spawn(async move {
             let Self { table, layout, rows, replaces, .. } = &self;
