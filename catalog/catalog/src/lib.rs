@@ -23,6 +23,7 @@ mod owner;
 mod pace;
 mod page;
 mod principal;
+mod shares;
 mod token;
 
 pub use access::{Access, Caller};
@@ -42,6 +43,7 @@ pub use owner::ensure_owner;
 pub use pace::Pace;
 pub use page::{Listing, Page};
 pub use principal::{Authenticated, NewPrincipal, NewToken, Principal, PrincipalKind, Principals, TokenRecord};
+pub use shares::Shares;
 pub use token::{ApiToken, TokenHash};
 
 use async_trait::async_trait;

@@ -109,6 +109,16 @@ impl BodyReader {
         })
     }
 
+    /// The bytes that the next message of Arrow will have once it is unpacked, at most; `None` before it is here whole,
+    /// and for text. Whoever shares memory among bodies waits for that much, and a few times more, before the batches
+    /// of the message are taken.
+    pub fn ready(&mut self) -> Result<Option<usize>> {
+        self.unless_failed(|rows| match rows {
+            Kind::Text(_) => Ok(None),
+            Kind::Arrow(rows) => rows.ready(),
+        })
+    }
+
     /// Ends the body and answers its last batch. Batches that were ready before must have been taken.
     /// Errors: those of a last row, `truncated_body`, `empty_body`.
     pub fn finish(&mut self) -> Result<Option<RecordBatch>> {

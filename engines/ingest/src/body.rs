@@ -123,6 +123,14 @@ impl<'a> Body<'a> {
         self.format
     }
 
+    /// Makes `what` part of the hash; before the body is read.
+    pub(crate) fn hash_too(&mut self, what: &[u8]) {
+        if let Some(hash) = &mut self.hash {
+            hash.update(what);
+            hash.update([0]);
+        }
+    }
+
     /// Does without the hash: no key will be compared by it.
     pub(crate) fn unhashed(&mut self) {
         self.hash = None;

@@ -10,6 +10,7 @@ use lakegate_formats::{BodyReader, Format, ParquetRows};
 use lakegate_lake::Append;
 use tokio::io::AsyncWriteExt as _;
 
+use crate::admission::Place;
 use crate::body::Body;
 use crate::error::{IngestError, Result};
 use crate::limits::Limits;
@@ -33,15 +34,21 @@ impl Head {
 }
 
 /// Reads the body to its end into the table's next version.
-pub(crate) async fn write_rows(append: &mut Append, body: &mut Body<'_>, head: Head, limits: &Limits) -> Result<()> {
+pub(crate) async fn write_rows(
+    place: &Place,
+    append: &mut Append,
+    body: &mut Body<'_>,
+    head: Head,
+    limits: &Limits,
+) -> Result<()> {
     match (body.format(), head) {
-        (_, Head::Whole(rows)) => write_parquet(append, *rows, limits).await,
+        (_, Head::Whole(rows)) => write_parquet(place, append, *rows, limits).await,
         (Format::Parquet, Head::Pieces(_)) => {
             let rows = spool(body, &limits.spool).await?;
-            write_parquet(append, rows, limits).await
+            write_parquet(place, append, rows, limits).await
         }
         (format, Head::Pieces(pieces)) => {
-            let mut rows = Pieces::new(format, append.schema(), limits)?;
+            let mut rows = Pieces::new(place, format, append.schema(), limits)?;
             for piece in pieces {
                 rows.write(&piece, append).await?;
             }
@@ -72,7 +79,9 @@ fn full(error: std::io::Error) -> IngestError {
     IngestError::NoRoom
 }
 
-async fn write_parquet(append: &mut Append, rows: ParquetRows, limits: &Limits) -> Result<()> {
+async fn write_parquet(place: &Place, append: &mut Append, rows: ParquetRows, limits: &Limits) -> Result<()> {
+    // The whole body is here: nobody is waited for until its rows are written.
+    let _burst = place.burst(usize::MAX).await?;
     let (schema, limits) = (append.schema(), limits.of_body());
     let (mut rows, started) = apart(rows, move |rows| rows.start(schema, limits)).await?;
     started?;
@@ -81,7 +90,7 @@ async fn write_parquet(append: &mut Append, rows: ParquetRows, limits: &Limits) 
         rows = again;
         match batch? {
             Some(batch) => append.write(&batch).await?,
-            None => return Ok(()),
+            None => return Ok(append.settle().await?),
         }
     }
 }
@@ -100,24 +109,32 @@ where
 }
 
 /// A body that is read piece by piece.
-struct Pieces {
+struct Pieces<'a> {
+    place: &'a Place,
     /// Away while a thread works on it.
     reader: Option<BodyReader>,
     /// Whether one piece can mean much work: a compressed message, a dictionary.
     heavy: bool,
 }
 
-impl Pieces {
-    fn new(format: Format, schema: SchemaRef, limits: &Limits) -> Result<Self> {
+impl<'a> Pieces<'a> {
+    fn new(place: &'a Place, format: Format, schema: SchemaRef, limits: &Limits) -> Result<Self> {
         let reader = BodyReader::new(format, schema, limits.of_body())?;
-        Ok(Self { reader: Some(reader), heavy: !format.is_text() })
+        Ok(Self { place, reader: Some(reader), heavy: !format.is_text() })
     }
 
     async fn write(&mut self, piece: &[u8], append: &mut Append) -> Result<()> {
         for step in piece.chunks(STEP) {
             self.reader()?.feed(step)?;
+            let burst = match self.reader()?.ready()? {
+                Some(unpacked) => self.place.burst(unpacked).await?,
+                None => None,
+            };
             while let Some(batch) = self.next().await? {
                 append.write(&batch).await?;
+            }
+            if burst.is_some() {
+                append.settle().await?;
             }
         }
         Ok(())

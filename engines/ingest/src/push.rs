@@ -133,8 +133,8 @@ impl Ingest {
     }
 
     /// Waits for a place, which a push holds while it runs. Errors: `too_many_pushes`.
-    pub async fn admit(&self, size: Size) -> Result<Place> {
-        self.places.admit(size).await
+    pub async fn admit(&self, caller: &Caller, size: Size) -> Result<Place> {
+        self.places.admit(caller, size).await
     }
 
     /// The table of a dataset that the catalog has answered.
@@ -144,8 +144,8 @@ impl Ingest {
     }
 
     /// Adds the rows of a body to a dataset. Durable and visible when it answers; nothing of it is, when it fails.
-    pub async fn push(&self, _place: &Place, push: Push<'_>, body: &mut Body<'_>) -> Result<Stored> {
-        let stored = self.store(push, body).await;
+    pub async fn push(&self, place: &Place, push: Push<'_>, body: &mut Body<'_>) -> Result<Stored> {
+        let stored = self.store(place, push, body).await;
         let add = |count: &AtomicU64, more| count.fetch_add(more, Ordering::Relaxed);
         add(&self.counts.bytes, body.decoded());
         match &stored {
@@ -159,7 +159,7 @@ impl Ingest {
         stored
     }
 
-    async fn store(&self, push: Push<'_>, body: &mut Body<'_>) -> Result<Stored> {
+    async fn store(&self, place: &Place, push: Push<'_>, body: &mut Body<'_>) -> Result<Stored> {
         let Push { caller, name, create, key } = push;
         // Pushes that may create the same dataset take turns: the later ones find it and append.
         let turn = match create {
@@ -168,14 +168,18 @@ impl Ingest {
         };
         let found = Access::find(self.catalog.as_ref(), caller, name).await?;
         let key = key.map(|key| key_hash(caller, key)).transpose()?;
-        if key.is_none() {
-            body.unhashed();
+        match create {
+            _ if key.is_none() => body.unhashed(),
+            // The same key for another thing to do with the same rows is another push.
+            Create::New => body.hash_too(b"create"),
+            Create::Replace => body.hash_too(b"replace"),
+            Create::Never | Create::IfMissing => {}
         }
         let Some(access) = found else {
             if create == Create::Never {
                 return Err(IngestError::DatasetNotFound(name.clone()));
             }
-            return self.create(caller, name, key, body).await;
+            return self.create(place, caller, name, key, body).await;
         };
         let (role, doing) = match create {
             Create::Replace => (Role::Owner, "replacing"),
@@ -185,11 +189,11 @@ impl Ingest {
         let table = self.table(&access.dataset).await?;
         let committed = match create {
             Create::New => self.created_before(name, &table, key, body).await?,
-            Create::Replace => self.replace(&access.dataset, &table, key, body).await?,
+            Create::Replace => self.replace(place, &access.dataset, &table, key, body).await?,
             Create::Never | Create::IfMissing => {
                 // Nothing to create: pushes of rows run side by side.
                 drop(turn);
-                self.append(name, &table, key, body, Head::none()).await?
+                self.append(place, name, &table, key, body, Head::none()).await?
             }
         };
         Ok(Stored { name: name.clone(), dataset: access.dataset.id, committed })
@@ -214,6 +218,7 @@ impl Ingest {
     /// Puts the columns and rows of the body in the place of those that are there, in one version.
     async fn replace(
         &self,
+        place: &Place,
         dataset: &Dataset,
         table: &Arc<Table>,
         key: Option<[u8; 16]>,
@@ -225,7 +230,7 @@ impl Ingest {
         let begun = table.begin_replacing(columns, key).await;
         let committed = match begun.map_err(IngestError::of(&dataset.name))? {
             Begin::Seen(record) => self.compare(body, &record).await?,
-            Begin::New(append) => self.write(*append, body, head).await?,
+            Begin::New(append) => self.write(place, *append, body, head).await?,
         };
         // The table is what counts. Who lists the dataset before the catalog knows makes it good, too.
         let newest = table.snapshot().await.map_err(IngestError::of(&dataset.name))?;
@@ -238,6 +243,7 @@ impl Ingest {
     /// Pushes to a table that exists. `head` was read from the body before.
     async fn append(
         &self,
+        place: &Place,
         name: &DatasetName,
         table: &Arc<Table>,
         key: Option<[u8; 16]>,
@@ -246,12 +252,12 @@ impl Ingest {
     ) -> Result<Committed> {
         match table.begin(key).await.map_err(IngestError::of(name))? {
             Begin::Seen(record) => self.compare(body, &record).await,
-            Begin::New(append) => self.write(*append, body, head).await,
+            Begin::New(append) => self.write(place, *append, body, head).await,
         }
     }
 
-    async fn write(&self, mut append: Append, body: &mut Body<'_>, head: Head) -> Result<Committed> {
-        write_rows(&mut append, body, head, &self.limits).await?;
+    async fn write(&self, place: &Place, mut append: Append, body: &mut Body<'_>, head: Head) -> Result<Committed> {
+        write_rows(place, &mut append, body, head, &self.limits).await?;
         let commit = append.commit(body.hash());
         Ok(commit.instrument(tracing::trace_span!(target: TRACE, "commit")).await?)
     }
@@ -269,6 +275,7 @@ impl Ingest {
     /// push that fails leaves no dataset.
     async fn create(
         &self,
+        place: &Place,
         caller: &Caller,
         name: &DatasetName,
         key: Option<[u8; 16]>,
@@ -281,7 +288,7 @@ impl Ingest {
         let new = NewDataset::root(name.clone(), columns);
         let id = new.id;
         self.lake.create(id, &new.schema).await?;
-        let pushed = async { self.append(name, &self.lake.table(id).await?, key, body, head).await };
+        let pushed = async { self.append(place, name, &self.lake.table(id).await?, key, body, head).await };
         let committed = match pushed.await {
             Ok(committed) => committed,
             Err(error) => {

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use deltalake::kernel::Action;
 use object_store::ObjectStore;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::error::{LakeError, Result};
@@ -36,23 +36,33 @@ pub struct Append {
 /// A thread that writes files: the next rows arrive and are decoded meanwhile, and what it compresses holds up nobody.
 /// Dropped before its end, it leaves nothing that a reader sees.
 struct Files {
-    /// One batch waits; then whoever sends the rows does. `None` completes the files.
-    batches: mpsc::Sender<Option<RecordBatch>>,
+    /// One batch waits; then whoever sends the rows does.
+    steps: mpsc::Sender<Step>,
     written: JoinHandle<Result<Vec<Action>>>,
+}
+
+/// What is asked of the thread, in order.
+enum Step {
+    /// Write these rows.
+    Rows(RecordBatch),
+    /// Say that all rows so far are written.
+    Settled(oneshot::Sender<()>),
+    /// Complete the files.
+    End,
 }
 
 impl Files {
     fn start(store: Arc<dyn ObjectStore>, stored: SchemaRef) -> Self {
-        let (batches, received) = mpsc::channel(1);
+        let (steps, received) = mpsc::channel(1);
         let waiting = Handle::current();
         let written = tokio::task::spawn_blocking(move || waiting.block_on(write_files(store, stored, received)));
-        Self { batches, written }
+        Self { steps, written }
     }
 
     /// Completes the files; one Add action for each.
     async fn finish(self) -> Result<Vec<Action>> {
         // Where nobody listens any more, the result says why.
-        let _ = self.batches.send(None).await;
+        let _ = self.steps.send(Step::End).await;
         self.written.await.map_err(|e| LakeError::Defect(e.to_string()))?
     }
 }
@@ -60,16 +70,24 @@ impl Files {
 async fn write_files(
     store: Arc<dyn ObjectStore>,
     stored: SchemaRef,
-    mut batches: mpsc::Receiver<Option<RecordBatch>>,
+    mut steps: mpsc::Receiver<Step>,
 ) -> Result<Vec<Action>> {
     let mut done = Vec::new();
     let mut current: Option<FileWriter> = None;
-    while let Some(step) = batches.recv().await {
-        let Some(batch) = step else {
-            if let Some(last) = current {
-                done.push(Action::Add(last.finish().await?));
+    while let Some(step) = steps.recv().await {
+        let batch = match step {
+            Step::Rows(batch) => batch,
+            Step::Settled(told) => {
+                // Who asked may have given up.
+                let _ = told.send(());
+                continue;
             }
-            return Ok(done);
+            Step::End => {
+                if let Some(last) = current {
+                    done.push(Action::Add(last.finish().await?));
+                }
+                return Ok(done);
+            }
         };
         let mut file = match current.take() {
             Some(file) => file,
@@ -131,13 +149,26 @@ impl Append {
         let rows = stored.num_rows() as u64;
         let start = || Files::start(Arc::clone(&self.table.log.files), Arc::clone(&self.layout.stored));
         let files = self.files.get_or_insert_with(start);
-        if files.batches.send(Some(stored)).await.is_err() {
+        if files.steps.send(Step::Rows(stored)).await.is_err() {
             // They ended before their time: with an error.
             self.finish_files().await?;
             return Err(LakeError::Defect("a file was ended before its rows were".to_owned()));
         }
         self.rows += rows;
         Ok(())
+    }
+
+    /// Waits until the batches so far are written, so that nothing of them is held any more but the row group.
+    ///
+    /// Errors: as [`Append::write`].
+    pub async fn settle(&mut self) -> Result<()> {
+        let Some(files) = &self.files else { return Ok(()) };
+        let (told, settled) = oneshot::channel();
+        if files.steps.send(Step::Settled(told)).await.is_ok() && settled.await.is_ok() {
+            return Ok(());
+        }
+        self.finish_files().await?;
+        Err(LakeError::Defect("a file was ended before its rows were".to_owned()))
     }
 
     async fn finish_files(&mut self) -> Result<Vec<Action>> {

@@ -1,5 +1,6 @@
 //! The engine: admission, opening what a statement names, planning, running.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use lakegate_catalog::{Caller, Catalog, ColumnType, Namespace};
+use lakegate_catalog::{Caller, Catalog, ColumnType, DatasetId, DatasetName, Namespace};
 use lakegate_lake::Lake;
 use lakegate_statement::{AsOf, Explain, Params, Statement, StatementError, TypedValue};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -125,6 +126,8 @@ pub struct Description {
     pub parameters: Vec<(String, Option<DataType>)>,
     /// The datasets that it reads, and the newest version of each, or the one that it names.
     pub versions: Vec<(String, u64)>,
+    /// The same for [`AsOf::Found`], without those that it reads at several versions.
+    pub found: BTreeMap<DatasetName, (DatasetId, u64)>,
 }
 
 /// What is going on, for metrics.
@@ -248,7 +251,7 @@ impl Engine {
         let record = Record::new(id, false, &request.sql, caller, self.tally()).unlisted();
         let PreparedQuery { running, asked, statement, reading, limit, threads, shape, .. } =
             self.admit(caller, request, record).await?;
-        let versions = reading.versions();
+        let (versions, found, reads) = (reading.versions(), reading.found(), reading.fingerprint());
         let planning = self.planning(reading.relations, limit, threads, shape);
         let running = &running.0;
         let work = self.planner.run({
@@ -258,9 +261,9 @@ impl Engine {
         let Described { schema, parameters, made } = running.while_alive(work).await.and_then(|described| described)?;
         running.record.done();
         if let Some(made) = made.filter(|_| asked.has_id()) {
-            self.plans.keep(Key { asked, versions: versions.clone() }, made);
+            self.plans.keep(Key { asked, reads }, made);
         }
-        Ok(Description { schema, parameters, versions })
+        Ok(Description { schema, parameters, versions, found })
     }
 
     async fn admit(&self, caller: &Caller, request: QueryRequest, record: Record) -> Result<PreparedQuery> {
@@ -268,7 +271,7 @@ impl Engine {
         let timeout = self.deadline(request.timeout).inspect_err(|error| record.failed(error))?;
         let pool = QueryPool::new(self.options.memory_per_query, Arc::clone(&self.memory));
         let spill = Spill::new(self.options.spill_dir.clone(), self.options.spill_per_query);
-        let admitted = self.queries.admit(Arc::clone(&record), timeout, pool, spill.quota()).await;
+        let admitted = self.queries.admit(caller, Arc::clone(&record), timeout, pool, spill.quota()).await;
         let running = StopOnDrop(admitted.inspect_err(|error| record.failed(error))?);
         running.0.record.enter(QueryState::Planning);
         let limit = request.limit;
@@ -287,7 +290,7 @@ impl Engine {
         let versions = reading.versions();
         let runtime = self.runtime_for(&running.0, spill)?;
         // What it reads was opened again above, for this caller: a plan from before is used only over the same.
-        let key = Key { asked, versions: versions.clone() };
+        let key = Key { asked, reads: reading.fingerprint() };
         let made = match self.plans.take(&key) {
             Some(made) => Ok(made),
             None => {
@@ -306,6 +309,11 @@ impl Engine {
         let fetch = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1));
         let sessions = Arc::clone(&self.sessions);
         Planning { relations, sessions, threads, fetch, shape, handle: self.workers.handle().clone() }
+    }
+
+    /// The longest deadline that a query may ask for.
+    pub fn max_timeout(&self) -> Duration {
+        self.options.max_timeout
     }
 
     fn deadline(&self, asked: Option<Duration>) -> Result<Duration> {

@@ -35,12 +35,12 @@ impl Asked {
     }
 }
 
-/// What a plan is for: the same request of the same caller, over the same versions.
+/// What a plan is for: the same request of the same caller, over the same versions of the same datasets.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Key {
     pub(crate) asked: Asked,
-    /// What it reads.
-    pub(crate) versions: Vec<(String, u64)>,
+    /// [`Reading::fingerprint`](crate::open::Reading::fingerprint) of what it reads.
+    pub(crate) reads: String,
 }
 
 /// The plans, the newest at the end. Each is taken once.

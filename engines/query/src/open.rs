@@ -38,6 +38,15 @@ impl Reading {
         self.read.iter().flat_map(named).collect()
     }
 
+    /// The datasets that are read at one version, and which.
+    pub(crate) fn found(&self) -> BTreeMap<DatasetName, (DatasetId, u64)> {
+        let one = |(name, (id, versions)): (&DatasetName, &(DatasetId, BTreeSet<u64>))| {
+            let version = versions.first().filter(|_| versions.len() == 1);
+            version.map(|version| (name.clone(), (*id, *version)))
+        };
+        self.read.iter().filter_map(one).collect()
+    }
+
     /// Text that differs when the rows read may differ; a dataset that was made anew has another id.
     pub(crate) fn fingerprint(&self) -> String {
         let ids = self.read.values().map(|(id, versions)| format!("{id}={versions:?}"));
@@ -119,6 +128,10 @@ impl Opener<'_> {
         let not_found = || StatementError::DatasetNotFound { name: name.to_string() };
         let access = Access::find(self.catalog, self.caller, name).await?.ok_or_else(not_found)?;
         let id = access.dataset.id;
+        if self.as_of.identity(name).is_some_and(|then| then != id) {
+            // What had the name is gone, whoever has it now.
+            return Err(not_found().into());
+        }
         let table = self.lake.listed_table(id, self.catalog).await.map_err(|error| failed(name, error))?;
         Ok((id, table))
     }

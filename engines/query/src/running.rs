@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use datafusion::execution::memory_pool::MemoryPool;
-use lakegate_catalog::Pace;
+use lakegate_catalog::{Caller, Pace, Shares};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
@@ -46,7 +46,7 @@ pub(crate) struct Running {
 /// A place among those that run.
 #[derive(Debug)]
 struct Slot {
-    _permit: OwnedSemaphorePermit,
+    _permits: [OwnedSemaphorePermit; 2],
     since: Instant,
     pace: Arc<Pace>,
 }
@@ -123,7 +123,11 @@ pub(crate) struct Queries {
     /// What is told of them, and of the last ones that have ended.
     pub(crate) records: Records,
     slots: Arc<Semaphore>,
+    /// What each caller may have of them.
+    shares: Shares,
     queue: Arc<Semaphore>,
+    /// And of the queue.
+    queue_shares: Shares,
     pace: Arc<Pace>,
     max_running: usize,
     max_queued: usize,
@@ -139,7 +143,9 @@ impl Queries {
             running: Mutex::default(),
             records: Records::default(),
             slots: Arc::new(Semaphore::new(max_running)),
+            shares: Shares::of(max_running),
             queue: Arc::new(Semaphore::new(max_queued)),
+            queue_shares: Shares::of(max_queued),
             pace: Arc::default(),
             max_running,
             max_queued,
@@ -151,17 +157,18 @@ impl Queries {
     /// Errors: `QueryIdInUse`, `TooManyQueries` when the queue is full, `Deadline`.
     pub(crate) async fn admit(
         &self,
+        caller: &Caller,
         record: Arc<Record>,
         timeout: Duration,
         pool: QueryPool,
         spill: Arc<Quota>,
     ) -> Result<Arc<Running>> {
         let running = self.register(record, timeout, pool, spill)?;
-        let permit = match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => self.wait(&running).await?,
+        let permits = match self.at_once(caller) {
+            Some(permits) => permits,
+            None => self.wait(caller, &running).await?,
         };
-        let slot = Slot { _permit: permit, since: Instant::now(), pace: Arc::clone(&self.pace) };
+        let slot = Slot { _permits: permits, since: Instant::now(), pace: Arc::clone(&self.pace) };
         let _ = running.slot.set(slot);
         Ok(running)
     }
@@ -197,12 +204,21 @@ impl Queries {
         Ok(running)
     }
 
-    async fn wait(&self, running: &Running) -> Result<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.queue).try_acquire_owned();
+    /// A part of the caller's share, and a slot.
+    fn at_once(&self, caller: &Caller) -> Option<[OwnedSemaphorePermit; 2]> {
+        let share = self.shares.share(caller).try_acquire_owned().ok()?;
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        Some([share, slot])
+    }
+
+    async fn wait(&self, caller: &Caller, running: &Running) -> Result<[OwnedSemaphorePermit; 2]> {
         let full = |_| QueryError::TooManyQueries { retry_after: self.pace.seconds(self.max_queued, self.max_running) };
-        let _place = place.map_err(full)?;
-        let slot = running.while_alive(Arc::clone(&self.slots).acquire_owned()).await?;
-        slot.map_err(|e| QueryError::internal("the slots are closed", e))
+        let _share = self.queue_shares.share(caller).try_acquire_owned().map_err(full)?;
+        let _place = Arc::clone(&self.queue).try_acquire_owned().map_err(full)?;
+        let closed = |e| QueryError::internal("the slots are closed", e);
+        let share = running.while_alive(self.shares.share(caller).acquire_owned()).await?.map_err(closed)?;
+        let slot = running.while_alive(Arc::clone(&self.slots).acquire_owned()).await?.map_err(closed)?;
+        Ok([share, slot])
     }
 
     /// The queries that are registered now.

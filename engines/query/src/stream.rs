@@ -12,6 +12,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, Stream, StreamExt};
 use lakegate_catalog::DatasetId;
@@ -68,7 +69,9 @@ impl QueryStream {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let schema = Arc::clone(&planned.schema);
         let repeatable = planned.repeatable;
-        let drive = Drive { running: Arc::clone(&running.0), left: limit, names, sender };
+        let pool: Arc<dyn MemoryPool> = Arc::clone(&running.0.pool) as Arc<dyn MemoryPool>;
+        let held = MemoryConsumer::new("answer").register(&pool);
+        let drive = Drive { running: Arc::clone(&running.0), left: limit, names, sender, held };
         let task = runtime.spawn(drive.run(planned));
         running.0.attach(task.abort_handle());
         Self {
@@ -173,6 +176,8 @@ struct Drive {
     /// What the datasets are called that the query reads.
     names: HashMap<DatasetId, String>,
     sender: mpsc::Sender<Piece>,
+    /// The batch whose pieces are on their way: a reader that takes its time holds it.
+    held: MemoryReservation,
 }
 
 impl Drive {
@@ -199,6 +204,8 @@ impl Drive {
             let (batch, cut) = self.within_limit(batch);
             let batch =
                 conform(&batch, &schema).map_err(|e| QueryError::internal("a batch does not fit its schema", e))?;
+            // Not refused, it is here already: it counts for whoever wants more, and for which query is the largest.
+            self.held.resize(bytes_of(&batch));
             for piece in pieces(&batch) {
                 if self.sender.send(Piece::Rows(piece)).await.is_err() {
                     return Err(QueryError::Cancelled);

@@ -72,6 +72,8 @@ fn total_memory(meminfo: &str) -> Option<usize> {
 mod tests {
     use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool};
 
+    use lakegate_catalog::Caller;
+
     use super::*;
     use crate::memory::QueryPool;
     use crate::record::Record;
@@ -89,8 +91,10 @@ mod tests {
         let mut reservations = Vec::new();
         for (id, bytes) in [("small", 10), ("large", 100), ("middle", 50)] {
             let pool = QueryPool::new(500, Arc::clone(&process));
-            let query =
-                queries.admit(record(id), Duration::from_secs(60), pool, quota.clone()).await.expect("admitted");
+            let query = queries
+                .admit(&Caller::Anonymous, record(id), Duration::from_secs(60), pool, quota.clone())
+                .await
+                .expect("admitted");
             let as_pool: Arc<dyn MemoryPool> = Arc::clone(&query.pool) as Arc<dyn MemoryPool>;
             let reservation = MemoryConsumer::new(id).register(&as_pool);
             reservation.try_grow(bytes).expect("fits");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
-use lakegate_catalog::DatasetName;
+use lakegate_catalog::{DatasetId, DatasetName};
 use serde_json::Value as Json;
 
 use crate::error::{Result, StatementError};
@@ -58,8 +58,9 @@ pub enum AsOf {
     Time(DateTime<Utc>),
     /// These; the others in their newest version. All must be in the statement.
     Each(BTreeMap<DatasetName, Moment>),
-    /// These, where the statement names them without a version; the others in their newest version.
-    Found(BTreeMap<DatasetName, u64>),
+    /// These, where the statement names them without a version; the others in their newest version. A dataset that has a
+    /// name by now is not the one that had it then.
+    Found(BTreeMap<DatasetName, (DatasetId, u64)>),
 }
 
 impl AsOf {
@@ -87,8 +88,14 @@ impl AsOf {
             Self::Newest => None,
             Self::Time(time) => Some(Moment::Time(*time)),
             Self::Each(each) => each.get(name).copied(),
-            Self::Found(found) => found.get(name).copied().map(Moment::Version),
+            Self::Found(found) => found.get(name).map(|(_, version)| Moment::Version(*version)),
         }
+    }
+
+    /// The dataset that must have this name; `None` for any.
+    pub fn identity(&self, name: &DatasetName) -> Option<DatasetId> {
+        let Self::Found(found) = self else { return None };
+        found.get(name).map(|(id, _)| *id)
     }
 
     /// The names that it gives a version to and that must be in the statement.

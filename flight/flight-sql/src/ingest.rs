@@ -89,7 +89,8 @@ async fn store(
     key: Option<&[u8]>,
     incoming: &mut Incoming,
 ) -> Result<Stored> {
-    let place = flight.ingest.admit(Size { length: None, format: Some(Format::ArrowStream) }).await?;
+    let size = Size { length: None, format: Some(Format::ArrowStream), whole: true };
+    let place = flight.ingest.admit(&asked.caller, size).await?;
     let stored = {
         let stream = frames::stream(incoming);
         let mut body = Body::new(stream, Format::ArrowStream, Packing::None, None, flight.ingest.limits())?;

@@ -164,7 +164,9 @@ impl Flight {
                 let request: ActionCancelQueryRequest = packed(body)?;
                 Ok(result(&cancel::query(self, asked, &request.info).await?.as_any()))
             }
-            "SetSessionOptions" => session::set(&self.seal, &asked.caller, &asked.metadata, &body),
+            "SetSessionOptions" => {
+                session::set(&self.seal, &asked.caller, &asked.metadata, &body, self.engine.max_timeout())
+            }
             "GetSessionOptions" => session::get(&self.seal, &asked.caller, &asked.metadata),
             "CloseSession" => session::close(),
             "BeginTransaction" | "EndTransaction" | "BeginSavepoint" | "EndSavepoint" => Err(Failure::unsupported(

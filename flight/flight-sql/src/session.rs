@@ -74,7 +74,7 @@ impl Session {
     }
 
     /// Sets one option, or unsets it.
-    fn set(&mut self, name: &str, value: Option<OptionValue>) -> Result<(), Wrong> {
+    fn set(&mut self, name: &str, value: Option<OptionValue>, longest: Duration) -> Result<(), Wrong> {
         let known = ["catalog", "schema", "time_zone", "row_limit", "query_timeout", "plain_types"];
         if !known.contains(&name) {
             return Err(Wrong::Name);
@@ -98,7 +98,7 @@ impl Session {
             "schema" => Namespace::new(&text).is_ok(),
             "time_zone" => text.parse::<Tz>().is_ok(),
             "row_limit" => text.parse::<u64>().is_ok_and(|limit| limit <= 1 << 53),
-            "query_timeout" => span(&text).is_some(),
+            "query_timeout" => span(&text).is_some_and(|timeout| timeout <= longest),
             _ => text.parse::<bool>().is_ok(),
         };
         if !good {
@@ -116,18 +116,20 @@ impl Session {
     }
 }
 
-/// `SetSessionOptions`: the answer brings the cookie of the session as it is then.
+/// `SetSessionOptions`: the answer brings the cookie of the session as it is then. `longest` is the deadline that a query may
+/// have at most.
 pub(crate) fn set(
     seal: &Seal,
     caller: &Caller,
     metadata: &MetadataMap,
     body: &[u8],
+    longest: Duration,
 ) -> Result<Response<Streamed<arrow_flight::Result>>> {
     let mut session = Session::of(seal, caller, metadata)?;
     let request = SetSessionOptionsRequest::decode(body)?;
     let mut errors = HashMap::new();
     for (name, value) in request.session_options {
-        if let Err(wrong) = session.set(&name, value.option_value) {
+        if let Err(wrong) = session.set(&name, value.option_value, longest) {
             let value = match wrong {
                 Wrong::Name => SetSessionOptionErrorValue::InvalidName,
                 Wrong::Value => SetSessionOptionErrorValue::InvalidValue,
@@ -194,6 +196,8 @@ mod tests {
         Some(OptionValue::Text(text.to_owned()))
     }
 
+    const HOUR: Duration = Duration::from_secs(3_600);
+
     #[test]
     fn options_are_checked_when_they_are_set() {
         let mut session = Session::default();
@@ -205,7 +209,7 @@ mod tests {
             ("query_timeout", text("5s")),
             ("plain_types", Some(OptionValue::Truth(false))),
         ] {
-            assert_eq!(session.set(name, value), Ok(()), "{name}");
+            assert_eq!(session.set(name, value, HOUR), Ok(()), "{name}");
         }
         let request = session.request("SELECT 1", Params::None);
         assert_eq!((request.limit, request.timeout), (Some(10), Some(Duration::from_secs(5))));
@@ -219,10 +223,10 @@ mod tests {
             ("query_timeout", text("soon")),
             ("plain_types", Some(OptionValue::Real(1.0))),
         ] {
-            assert_eq!(session.set(name, value), Err(Wrong::Value), "{name}");
+            assert_eq!(session.set(name, value, HOUR), Err(Wrong::Value), "{name}");
         }
-        assert_eq!(session.set("nothing", text("x")), Err(Wrong::Name));
-        assert_eq!(session.set("schema", None), Ok(()));
+        assert_eq!(session.set("nothing", text("x"), HOUR), Err(Wrong::Name));
+        assert_eq!(session.set("schema", None, HOUR), Ok(()));
         assert_eq!(session.namespace(), None);
     }
 

@@ -7,7 +7,7 @@ use arrow::ipc::CompressionType;
 use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt as _, TicketStatementQuery};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
-use lakegate_catalog::{Caller, ErrorKind};
+use lakegate_catalog::{Caller, DatasetId, ErrorKind};
 use lakegate_flight_wire::Purpose;
 use lakegate_query::{AsOf, Params, QueryRequest};
 use prost::Message;
@@ -38,9 +38,18 @@ pub(crate) struct Question {
     /// The id that the query will have.
     #[prost(string, tag = "5")]
     pub(crate) query_id: String,
-    /// The versions that its schema was found at, by dataset; it reads those.
-    #[prost(btree_map = "string, uint64", tag = "6")]
-    pub(crate) versions: BTreeMap<String, u64>,
+    /// What its schema was found at, by the names of datasets; it reads those.
+    #[prost(btree_map = "string, message", tag = "7")]
+    pub(crate) found: BTreeMap<String, FoundAt>,
+}
+
+/// A dataset at a version.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FoundAt {
+    #[prost(string, tag = "1")]
+    dataset: String,
+    #[prost(uint64, tag = "2")]
+    version: u64,
 }
 
 impl Question {
@@ -53,7 +62,9 @@ impl Question {
         let session = self.session.clone().unwrap_or_default();
         let mut request = session.request(&self.sql, params);
         request.id = Some(self.query_id.clone()).filter(|id| !id.is_empty());
-        let found = self.versions.iter().filter_map(|(name, version)| Some((name.parse().ok()?, *version)));
+        let found = self.found.iter().filter_map(|(name, FoundAt { dataset, version })| {
+            Some((name.parse().ok()?, (dataset.parse().ok()?, *version)))
+        });
         request.as_of = AsOf::Found(found.collect());
         Ok(request)
     }
@@ -84,9 +95,10 @@ pub(crate) async fn info(
     let query_id = uuid::Uuid::now_v7().to_string();
     let request = QueryRequest { id: Some(query_id.clone()), ..question.request()? };
     let found = flight.engine.describe(caller, request).await?;
-    let versions = found.versions.iter().cloned().collect();
+    let at = |(id, version): &(DatasetId, u64)| FoundAt { dataset: id.to_string(), version: *version };
+    let found_at = found.found.iter().map(|(name, found)| (name.to_string(), at(found))).collect();
     let about = json!({ "query_id": query_id, "versions": versions_json(&found.versions) });
-    let question = Question { query_id, versions, ..question };
+    let question = Question { query_id, found: found_at, ..question };
     let handle = flight.seal.close(Purpose::Ticket, caller, &question);
     let ticket = TicketStatementQuery { statement_handle: handle.into() }.as_any().encode_to_vec();
     let info = flight_info(&described(&found.schema, keeps_types), ticket, descriptor)?;

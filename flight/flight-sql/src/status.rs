@@ -56,6 +56,8 @@ impl Failure {
             ErrorKind::Unauthenticated => Code::Unauthenticated,
             ErrorKind::Denied => Code::PermissionDenied,
             ErrorKind::NotFound => Code::NotFound,
+            // Not a want of room, which clients try again for: HTTP's 422 has more meanings than this code.
+            _ if self.code == "idempotency_key_reused" => Code::FailedPrecondition,
             ErrorKind::Conflict if self.code == "already_exists" => Code::AlreadyExists,
             ErrorKind::Conflict => Code::Aborted,
             ErrorKind::Precondition => Code::FailedPrecondition,

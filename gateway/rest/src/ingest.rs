@@ -84,8 +84,9 @@ pub(crate) async fn ingest(
     let packing = packing(&headers);
     let announced = announced(&headers);
     let plain = matches!(packing, Ok(Packing::None));
-    let size = Size { length: announced.filter(|_| plain), format: format.as_ref().ok().copied() };
-    let place = app.ingest.admit(size).await?;
+    let length = announced.filter(|_| plain);
+    let size = Size { length, format: format.as_ref().ok().copied(), whole: false };
+    let place = app.ingest.admit(&caller.caller, size).await?;
     let mut stream = body.into_data_stream();
     let done = async {
         let received = stream.by_ref().map(|piece| piece.map_err(|_| IngestError::Truncated)).boxed();

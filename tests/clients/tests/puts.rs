@@ -14,7 +14,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use lakegate_e2e::flight::{code, count, descriptor, messages};
 use lakegate_e2e::{FlightClient, Gateway, Options, Result};
 use prost::Message;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 /// `DoPutUpdateResult` with what else an ingest tells.
@@ -95,6 +95,79 @@ async fn an_idempotency_key_makes_it_once() -> Result {
     assert_eq!(twice.code(), Code::InvalidArgument);
     assert_eq!(gateway.client().count("lab.t").await?, 3);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_key_is_for_one_mode() -> Result {
+    let gateway = Gateway::start().await?;
+    let client = FlightClient::connect(gateway.flight(), Some(gateway.token())).await?;
+    let keyed = client.clone().header("idempotency-key", "k");
+    told(&client.put_rows(descriptor(&ingest("t")), vec![rows(5, 1)]).await?)?;
+    told(&keyed.put_rows(descriptor(&ingest("t")), vec![rows(0, 2)]).await?)?;
+    let mut replace = ingest("t");
+    replace.table_definition_options = Some(TableDefinitionOptions {
+        if_not_exist: TableNotExistOption::Create as i32,
+        if_exists: TableExistsOption::Replace as i32,
+    });
+    let refused = keyed.put_rows(descriptor(&replace), vec![rows(0, 2)]).await.expect_err("another thing to do");
+    assert_eq!((refused.code(), code(&refused).as_str()), (Code::FailedPrecondition, "idempotency_key_reused"));
+    assert_eq!(gateway.client().count("lab.t").await?, 3);
+    Ok(())
+}
+
+/// Who opens puts and sends next to nothing holds next to nothing, and never all there is.
+#[tokio::test]
+async fn idle_puts_leave_room_for_others() -> Result {
+    let gateway = Options::serve()?.setting("ingest.queue_timeout", "2s").start().await?;
+    let owner = FlightClient::connect(gateway.flight(), Some(gateway.token())).await?;
+    told(&owner.put_rows(descriptor(&ingest("t")), vec![rows(0, 1)]).await?)?;
+    let rest = gateway.client();
+    rest.post("/v1/principals", &json!({ "name": "ada" })).await?.expect(201)?;
+    let token = rest.post("/v1/tokens", &json!({ "principal": "ada", "name": "t" })).await?.expect(201)?.json()?;
+    let right = json!({ "principal": "ada", "role": "writer", "namespace": "lab" });
+    rest.send(reqwest::Method::PUT, "/v1/grants", &right).await?.expect(200)?;
+    let ada = FlightClient::connect(gateway.flight(), token["token"].as_str()).await?;
+
+    let idle = async |count: usize, idle: &mut tokio::task::JoinSet<_>| -> Result {
+        for _ in 0..count {
+            let client = FlightClient::connect(gateway.flight(), Some(gateway.token())).await?;
+            let some = messages(descriptor(&ingest("t")), vec![rows(1, 10)]).await?;
+            let stalled = futures::stream::iter(some).chain(futures::stream::pending());
+            idle.spawn(async move { client.put(stalled).await });
+        }
+        Ok(())
+    };
+    let mut puts = tokio::task::JoinSet::new();
+    idle(8, &mut puts).await?;
+    settled(&gateway, 8).await?;
+    told(&owner.put_rows(descriptor(&ingest("t")), vec![rows(20, 1)]).await?)?;
+    // As many as there may be: what is left is for others.
+    idle(32, &mut puts).await?;
+    while let Some(refused) = puts.join_next().await {
+        let refused = refused?.expect_err("refused");
+        assert_eq!(code(&refused), "too_many_pushes", "{refused}");
+        if puts.len() < 14 {
+            break;
+        }
+    }
+    told(&ada.put_rows(descriptor(&ingest("t")), vec![rows(21, 1)]).await?)?;
+    puts.abort_all();
+    Ok(())
+}
+
+/// Waits until this many pushes run.
+async fn settled(gateway: &Gateway, pushes: u64) -> Result {
+    let line = format!("lakegate_pushes_running {pushes}\n");
+    let within = async {
+        loop {
+            let metrics = gateway.client().get("/metrics").await?.expect(200)?.text();
+            if metrics.contains(&line) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), within).await?
 }
 
 #[tokio::test]

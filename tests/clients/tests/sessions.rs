@@ -100,12 +100,13 @@ async fn wrong_options_are_named_and_the_rest_are_set() -> Result {
             ("nothing", text("x")),
             ("time_zone", text("Mars/Base")),
             ("row_limit", text("many")),
+            ("query_timeout", text("25h")),
             ("catalog", text("other")),
         ],
     )
     .await?;
     // 1 is an unknown name, 2 a wrong value.
-    let expected = [("nothing", 1), ("time_zone", 2), ("row_limit", 2), ("catalog", 2)];
+    let expected = [("nothing", 1), ("time_zone", 2), ("row_limit", 2), ("query_timeout", 2), ("catalog", 2)];
     assert_eq!(errors, expected.map(|(name, wrong)| (name.to_owned(), wrong)).into());
     assert_eq!(client.ask("SELECT count(*) FROM flights").await?.count(), 1);
     Ok(())

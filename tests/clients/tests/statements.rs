@@ -130,6 +130,31 @@ async fn a_ticket_reads_the_version_that_it_was_given_for() -> Result {
 }
 
 #[tokio::test]
+async fn a_ticket_is_for_the_dataset_that_had_the_name_then() -> Result {
+    let gateway = Gateway::start().await?;
+    let rest = gateway.client();
+    let client = FlightClient::connect(gateway.flight(), Some(gateway.token())).await?;
+    let make = async |n: i64| -> Result {
+        rest.create("lab.t", &[("n", "bigint")]).await?.expect(201)?;
+        rest.push("lab.t", format!("{{\"n\":{n}}}\n")).await?.expect(200)?;
+        Ok(())
+    };
+    make(1).await?;
+    let info = client.info(&query("SELECT n FROM lab.t")).await?;
+    let ticket = info.endpoint[0].ticket.clone().ok_or("no ticket")?;
+    rest.delete("/v1/datasets/lab/t").await?.expect(204)?;
+    // The same name, the same columns, the same version: another dataset.
+    make(2).await?;
+    // With the plan that was kept for it, and without.
+    for _ in 0..2 {
+        let gone = client.get(ticket.clone()).await.expect_err("the dataset is gone");
+        assert_eq!((gone.code(), code(&gone).as_str()), (Code::NotFound, "dataset_not_found"), "{gone}");
+    }
+    assert_eq!(client.ask("SELECT n FROM lab.t WHERE n = 2").await?.count(), 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn poll_answers_at_once() -> Result {
     let gateway = Gateway::demo().await?;
     let client = FlightClient::connect(gateway.flight(), Some(gateway.token())).await?;

@@ -11,7 +11,7 @@ use crate::format::Format;
 use crate::infer::MAX_FIELDS;
 
 /// Bytes of a batch once decompressed.
-const MAX_DECOMPRESSED: usize = 64 << 20;
+pub(super) const MAX_DECOMPRESSED: usize = 64 << 20;
 
 fn invalid(why: &str) -> FormatError {
     FormatError::binary(Format::ArrowStream, why)

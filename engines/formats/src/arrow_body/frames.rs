@@ -2,6 +2,7 @@
 
 use arrow::ipc;
 
+use super::check::MAX_DECOMPRESSED;
 use super::{MAX_BODY, SMALLER};
 use crate::error::{FormatError, Result};
 use crate::format::Format;
@@ -41,6 +42,8 @@ enum Step {
     Body {
         metadata: Vec<u8>,
         length: usize,
+        /// Bytes that it has without its compression, at most.
+        unpacked: usize,
     },
     /// After the end mark.
     Ended,
@@ -70,6 +73,17 @@ impl Frames {
 
     /// The next message that is here whole.
     pub(super) fn next(&mut self) -> Result<Option<Frame>> {
+        if self.ready()?.is_none() {
+            return Ok(None);
+        }
+        let Step::Body { metadata, length, .. } = &mut self.step else { return Ok(None) };
+        let (length, metadata) = (*length, std::mem::take(metadata));
+        self.step = Step::Prefix { marked: false };
+        Ok(self.take(length).map(|body| Frame { metadata, body }))
+    }
+
+    /// The bytes that the next message has without its compression, at most, once it is here whole.
+    pub(super) fn ready(&mut self) -> Result<Option<usize>> {
         loop {
             match &mut self.step {
                 Step::Magic => {
@@ -97,16 +111,11 @@ impl Frames {
                     let Some(metadata) = self.take(length) else { return Ok(None) };
                     self.step = self.described(metadata)?;
                 }
-                Step::Body { metadata, length } => {
-                    let (length, metadata) = (*length, std::mem::take(metadata));
-                    let Some(body) = self.take(length) else {
-                        self.step = Step::Body { metadata, length };
-                        return Ok(None);
-                    };
-                    self.step = Step::Prefix { marked: false };
-                    return Ok(Some(Frame { metadata, body }));
+                Step::Body { length, unpacked, .. } => {
+                    let (length, unpacked) = (*length, *unpacked);
+                    return Ok((self.left().len() >= length).then_some(unpacked));
                 }
-                Step::Ended => return self.trailing(),
+                Step::Ended => return self.trailing().map(|()| None),
             }
         }
     }
@@ -160,18 +169,22 @@ impl Frames {
         if length > MAX_BODY {
             return Err(FormatError::batch_too_large("a batch", MAX_BODY, SMALLER));
         }
-        Ok(Step::Body { metadata, length })
+        let batch = message.header_as_record_batch();
+        let batch = batch.or_else(|| message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data()));
+        let packed = batch.is_some_and(|batch| batch.compression().is_some());
+        let unpacked = if packed { MAX_DECOMPRESSED } else { length };
+        Ok(Step::Body { metadata, length, unpacked })
     }
 
     /// What follows the end mark: nothing, or the footer of a file.
-    fn trailing(&self) -> Result<Option<Frame>> {
+    fn trailing(&self) -> Result<()> {
         if self.format == Format::ArrowStream && !self.left().is_empty() {
             return Err(self.invalid("something follows the end of the stream"));
         }
         if self.left().len() > MAX_METADATA {
             return Err(FormatError::batch_too_large("the footer", MAX_METADATA, SMALLER));
         }
-        Ok(None)
+        Ok(())
     }
 
     /// A file cut off after its last message lacks its footer; one put together wrongly disagrees with it.

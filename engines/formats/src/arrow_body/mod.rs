@@ -72,6 +72,11 @@ impl ArrowRows {
         }
     }
 
+    /// See [`BodyReader::ready`](crate::BodyReader::ready).
+    pub(crate) fn ready(&mut self) -> Result<Option<usize>> {
+        self.frames.ready()
+    }
+
     /// Judges the end of the body; call when [`Self::next`] has no more.
     pub(crate) fn end(&self) -> Result<()> {
         self.frames.end()?;

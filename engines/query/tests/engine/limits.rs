@@ -122,6 +122,40 @@ async fn more_queries_than_slots_wait_and_more_than_places_are_turned_away() {
     assert_eq!(house.value("SELECT 1").await.expect("the slot is free"), "1");
 }
 
+/// Readers that take nothing keep their places; not all of them are theirs.
+#[tokio::test]
+async fn one_caller_leaves_places_for_others() {
+    let house = House::with(|options| options.max_concurrent = 16).await;
+    let many = "SELECT repeat('x', 1000) FROM generate_series(1, 10000000)";
+    let mut stalled = Vec::new();
+    for _ in 0..14 {
+        stalled.push(house.start(request(many)).await.expect("a place"));
+    }
+    let short = QueryRequest { timeout: Some(Duration::from_millis(300)), ..request("SELECT 1") };
+    assert_eq!(house.start(short.clone()).await.expect_err("waits").code(), "query_deadline");
+    let mut rows = house.engine.query(&house.owner, short).await.expect("has a place");
+    assert!(rows.next().await.is_some_and(|batch| batch.is_ok()));
+    drop(stalled);
+}
+
+/// What waits for a reader is counted, so that it is known which query holds most.
+#[tokio::test]
+async fn an_answer_that_waits_counts() {
+    let house = House::new().await;
+    let mut rows =
+        house.start(request("SELECT repeat('x', 20000) FROM generate_series(1, 100000)")).await.expect("runs");
+    assert!(rows.next().await.is_some_and(|batch| batch.is_ok()));
+    let counted = async {
+        while house.engine.usage().memory_reserved < 10 << 20 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), counted).await.expect("counted");
+    drop(rows);
+    idle(&house).await;
+    assert_eq!(house.engine.usage().memory_reserved, 0);
+}
+
 #[tokio::test]
 async fn query_ids_are_chosen_checked_and_unique_while_they_run() {
     let house = House::new().await;
