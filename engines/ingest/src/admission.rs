@@ -206,7 +206,10 @@ mod tests {
     #[tokio::test]
     async fn memory_is_shared_and_given_back() {
         let admission = admission();
-        let large = admission.admit(&Caller::Anonymous, Size::default()).await.expect("64 MiB of the 160 that are held for long");
+        let large = admission
+            .admit(&Caller::Anonymous, Size::default())
+            .await
+            .expect("64 MiB of the 160 that are held for long");
         let other = admission.admit(&Caller::Anonymous, sized(1 << 30)).await.expect("64 MiB more");
         assert_eq!(
             admission.admit(&Caller::Anonymous, Size::default()).await.err().map(|e| e.code()),
