@@ -24,7 +24,9 @@ const MESSAGE: u64 = 32 << 20;
 /// something is done, never while a client is waited for.
 const COLUMNS: u64 = 192 << 20;
 /// A message of Arrow of more bytes than this waits for memory of its own.
-const LIGHT: usize = 2 << 20;
+const LIGHT: u64 = 2 << 20;
+/// What is made of bytes, at most, in times their number.
+const TIMES: u64 = 8;
 
 /// The places for pushes: a number of them, and the memory that they share. Whoever finds none waits in line, for a
 /// bounded time; the line is bounded too. No caller takes all places, or all memory, however long it holds them.
@@ -42,6 +44,7 @@ pub(crate) struct Admission {
     max_pushes: usize,
     max_queued: usize,
     patience: Duration,
+    timeout: Duration,
     units: u64,
     most: u64,
 }
@@ -62,7 +65,8 @@ pub struct Place {
     _permits: Vec<OwnedSemaphorePermit>,
     bursts: Arc<Semaphore>,
     burst_units: u64,
-    patience: Duration,
+    /// How long it may wait for memory: others come to their end, and nothing that was sent is thrown away.
+    timeout: Duration,
     since: Instant,
     pace: Arc<Pace>,
 }
@@ -70,13 +74,13 @@ pub struct Place {
 impl Place {
     /// Waits for the memory that it takes to unpack this many bytes; `None` when they are few. Drop it when the rows are
     /// written. Errors: `too_many_pushes` when others hold it for too long.
-    pub(crate) async fn burst(&self, unpacked: usize) -> Result<Option<OwnedSemaphorePermit>> {
+    pub(crate) async fn burst(&self, unpacked: u64) -> Result<Option<OwnedSemaphorePermit>> {
         if unpacked <= LIGHT {
             return Ok(None);
         }
-        let bytes = (unpacked as u64).saturating_mul(6).min(COLUMNS);
+        let bytes = unpacked.saturating_mul(TIMES).min(COLUMNS);
         let units = u32::try_from(bytes.div_ceil(UNIT).clamp(1, self.burst_units)).unwrap_or(u32::MAX);
-        let burst = tokio::time::timeout(self.patience, Arc::clone(&self.bursts).acquire_many_owned(units)).await;
+        let burst = tokio::time::timeout(self.timeout, Arc::clone(&self.bursts).acquire_many_owned(units)).await;
         let busy = || {
             let seconds = self.pace.seconds(0, 1);
             IngestError::TooManyPushes { why: "other pushes took the memory that a large batch needs", seconds }
@@ -111,6 +115,7 @@ impl Admission {
             max_pushes: limits.max_pushes,
             max_queued: limits.max_queued,
             patience: limits.patience,
+            timeout: limits.timeout,
             units,
             most,
         }
@@ -156,7 +161,7 @@ impl Admission {
             _permits: permits,
             bursts: Arc::clone(&self.bursts),
             burst_units: self.burst_units,
-            patience: self.patience,
+            timeout: self.timeout,
             since: Instant::now(),
             pace: Arc::clone(&self.pace),
         }
@@ -172,8 +177,8 @@ impl Admission {
     /// may be anything.
     fn needed(&self, size: Size) -> u32 {
         let (times, most) = match size.format {
-            Some(Format::Parquet) => (1, ROW_GROUP),
-            Some(format) if !format.is_text() => (8, ROW_GROUP + BATCHES + if size.whole { 0 } else { MESSAGE }),
+            Some(Format::Parquet) => (TIMES, ROW_GROUP),
+            Some(format) if !format.is_text() => (TIMES, ROW_GROUP + BATCHES + if size.whole { 0 } else { MESSAGE }),
             _ => (4, self.most),
         };
         let bytes = size.length.map_or(most, |length| length.saturating_mul(times).saturating_add(LEAST).min(most));

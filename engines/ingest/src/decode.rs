@@ -42,10 +42,10 @@ pub(crate) async fn write_rows(
     limits: &Limits,
 ) -> Result<()> {
     match (body.format(), head) {
-        (_, Head::Whole(rows)) => write_parquet(place, append, *rows, limits).await,
+        (_, Head::Whole(rows)) => write_parquet(place, body.decoded(), append, *rows, limits).await,
         (Format::Parquet, Head::Pieces(_)) => {
             let rows = spool(body, &limits.spool).await?;
-            write_parquet(place, append, rows, limits).await
+            write_parquet(place, body.decoded(), append, rows, limits).await
         }
         (format, Head::Pieces(pieces)) => {
             let mut rows = Pieces::new(place, format, append.schema(), limits)?;
@@ -79,9 +79,15 @@ fn full(error: std::io::Error) -> IngestError {
     IngestError::NoRoom
 }
 
-async fn write_parquet(place: &Place, append: &mut Append, rows: ParquetRows, limits: &Limits) -> Result<()> {
+async fn write_parquet(
+    place: &Place,
+    bytes: u64,
+    append: &mut Append,
+    rows: ParquetRows,
+    limits: &Limits,
+) -> Result<()> {
     // The whole body is here: nobody is waited for until its rows are written.
-    let _burst = place.burst(usize::MAX).await?;
+    let _burst = place.burst(bytes).await?;
     let (schema, limits) = (append.schema(), limits.of_body());
     let (mut rows, started) = apart(rows, move |rows| rows.start(schema, limits)).await?;
     started?;
@@ -126,11 +132,18 @@ impl<'a> Pieces<'a> {
     async fn write(&mut self, piece: &[u8], append: &mut Append) -> Result<()> {
         for step in piece.chunks(STEP) {
             self.reader()?.feed(step)?;
-            let burst = match self.reader()?.ready()? {
-                Some(unpacked) => self.place.burst(unpacked).await?,
-                None => None,
-            };
-            while let Some(batch) = self.next().await? {
+            // What the largest message of this step takes; most take nothing of their own.
+            let (mut largest, mut burst) = (0, None);
+            loop {
+                if let Some(unpacked) = self.reader()?.ready()?
+                    && unpacked > largest
+                {
+                    if burst.take().is_some() {
+                        append.settle().await?;
+                    }
+                    (largest, burst) = (unpacked, self.place.burst(unpacked as u64).await?);
+                }
+                let Some(batch) = self.next().await? else { break };
                 append.write(&batch).await?;
             }
             if burst.is_some() {
