@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use lakegate_e2e::{OpenPush, Options, Result, overload};
+use lakegate_e2e::client::dataset_path;
+use lakegate_e2e::{Answer, OpenPush, Options, Result, overload};
+use reqwest::Method;
+use serde_json::json;
 
 /// How long each load lasts; `make soak` has longer ones.
 const SLICE: Duration = Duration::from_secs(3);
@@ -29,5 +32,33 @@ async fn pushes_wait_for_memory_and_those_that_run_are_not_disturbed() -> Result
     first.finish().await?.expect(200)?;
     client.push("lab.large", "{\"id\":1}\n").await?.expect(200)?;
     assert_eq!(client.count("lab.large").await?, OpenPush::BEGUN + 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn parquet_bodies_that_unpack_to_more_than_there_is_wait_for_each_other() -> Result {
+    // Half of the memory is for unpacking, and each of these takes all of it for longer than the line is waited in.
+    let options = Options::serve()?
+        .setting("ingest.memory", "128MiB")
+        .setting("ingest.max_queued", "1")
+        .setting("ingest.queue_timeout", "100ms");
+    let gateway = options.start().await?;
+    let client = gateway.client();
+    client.create("lab.large", &[("id", "bigint"), ("name", "string")]).await?.expect(201)?;
+    let rows = 200_000;
+    let noise = ["", "a", "b", "c"].map(|salt| format!("md5(concat(value, '{salt}'))")).join(", ");
+    let sql = format!("SELECT value AS id, concat({noise}) AS name FROM generate_series(1, {rows})");
+    let body = json!({ "sql": sql, "format": "parquet" });
+    let body = Answer::of(client.request(Method::POST, "/v1/query").json(&body)).await?.expect(200)?.body;
+    assert!(body.len() > 8 << 20, "{} bytes are too few to be unpacked one after another", body.len());
+    let path = format!("{}/ingest", dataset_path("lab.large"));
+    let pushes = (0..3).map(|_| {
+        let request = client.request(Method::POST, &path).header("content-type", "application/vnd.apache.parquet");
+        Answer::of(request.body(body.clone()))
+    });
+    for push in futures::future::join_all(pushes).await {
+        push?.expect(200)?;
+    }
+    assert_eq!(client.count("lab.large").await?, 3 * rows);
     Ok(())
 }
