@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, TimeUnit, UnionMode};
+use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampNanosecondType, UnionMode};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -72,6 +72,11 @@ fn value(array: &ArrayRef, name: &str) -> Result<TypedValue> {
     if array.is_null(0) {
         return Ok(TypedValue::Null(Some(stored)));
     }
+    if array.as_primitive_opt::<TimestampNanosecondType>().is_some_and(|at| at.value(0) % 1_000 != 0) {
+        return Err(wrong(format!(
+            "${name} is a time finer than a microsecond, which is as fine as times are here; round it, so that you say how"
+        )));
+    }
     Ok(match &stored {
         ColumnType::Boolean => TypedValue::Boolean(array.as_boolean_opt().ok_or_else(refused)?.value(0)),
         ColumnType::BigInt => {
@@ -95,7 +100,7 @@ fn value(array: &ArrayRef, name: &str) -> Result<TypedValue> {
 
 /// The value as SQL writes it.
 fn text(array: &ArrayRef) -> Option<String> {
-    // Finer than a microsecond, or counted in milliseconds as dates: as timestamps are stored.
+    // Of another unit, or counted in milliseconds as dates: as timestamps are stored.
     let array = match array.data_type() {
         DataType::Timestamp(_, zone) => &cast(array, &DataType::Timestamp(TimeUnit::Microsecond, zone.clone())).ok()?,
         DataType::Date64 => &cast(array, &DataType::Timestamp(TimeUnit::Microsecond, None)).ok()?,
@@ -109,7 +114,9 @@ fn text(array: &ArrayRef) -> Option<String> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Decimal128Array, Float64Array, Int32Array, StringArray, TimestampMillisecondArray};
+    use arrow::array::{
+        Decimal128Array, Float64Array, Int32Array, StringArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    };
 
     use super::*;
 
@@ -151,5 +158,9 @@ mod tests {
         ] {
             assert_eq!(format!("{:?}", value(&array, "1").expect("a value")), expected);
         }
+        let nanoseconds = |at: i64| Arc::new(TimestampNanosecondArray::from(vec![at])) as ArrayRef;
+        let expected = TypedValue::Cast("1970-01-01T00:00:00.000002".to_owned(), ColumnType::TimestampNtz);
+        assert_eq!(value(&nanoseconds(2_000), "1").expect("a value"), expected);
+        assert_eq!(value(&nanoseconds(2_001), "1").expect_err("cut off").code, "invalid_parameters");
     }
 }
