@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use lakegate_e2e::client::dataset_path;
 use lakegate_e2e::{Answer, OpenPush, Options, Result, overload};
-use reqwest::Method;
 use serde_json::json;
 
 /// How long each load lasts; `make soak` has longer ones.
@@ -48,15 +46,10 @@ async fn parquet_bodies_that_unpack_to_more_than_there_is_wait_for_each_other() 
     let rows = 200_000;
     let noise = ["", "a", "b", "c"].map(|salt| format!("md5(concat(value, '{salt}'))")).join(", ");
     let sql = format!("SELECT value AS id, concat({noise}) AS name FROM generate_series(1, {rows})");
-    let body = json!({ "sql": sql, "format": "parquet" });
-    let body = Answer::of(client.request(Method::POST, "/v1/query").json(&body)).await?.expect(200)?.body;
+    let body = client.post("/v1/query", &json!({ "sql": sql, "format": "parquet" })).await?.expect(200)?.body;
     assert!(body.len() > 8 << 20, "{} bytes are too few to be unpacked one after another", body.len());
-    let path = format!("{}/ingest", dataset_path("lab.large"));
-    let pushes = (0..3).map(|_| {
-        let request = client.request(Method::POST, &path).header("content-type", "application/vnd.apache.parquet");
-        Answer::of(request.body(body.clone()))
-    });
-    for push in futures::future::join_all(pushes).await {
+    let push = || client.push_request("lab.large", "application/vnd.apache.parquet", body.clone());
+    for push in futures::future::join_all((0..3).map(|_| Answer::of(push()))).await {
         push?.expect(200)?;
     }
     assert_eq!(client.count("lab.large").await?, 3 * rows);
