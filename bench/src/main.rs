@@ -9,10 +9,12 @@
 //! - [`answers`]: bytes of an answer in each format, per second of processor time
 //! - [`pushes`]: small durable pushes by 1, 8 and 64 clients, and as a table grows old
 //! - [`flight`]: Flight SQL beside plain DataFusion, a server of prepared batches, and the Parquet writer
+//! - [`catalog`]: who may do what, 100,000 datasets, policies beside the same predicates written by hand
 //! - [`footprint`]: start-up time and idle memory
 //! - [`counts`]: instructions of the inner loops, by valgrind
 
 mod answers;
+mod catalog;
 mod counts;
 mod flight;
 mod footprint;
@@ -37,6 +39,9 @@ const SUITES: &[&str] = &[
     "flight-answer",
     "flight-latency",
     "flight-put",
+    "authorise",
+    "namespace",
+    "policies",
     "footprint",
     "counts",
 ];
@@ -67,6 +72,9 @@ async fn run(wanted: &[&str]) -> Result {
             "answers" => answers::run(&record).await?,
             "pushes" => pushes::run(&record).await?,
             flight if flight.starts_with("flight-") => flight::run(&record, flight).await?,
+            "authorise" => catalog::authorise(&record).await?,
+            "namespace" => catalog::namespace(&record).await?,
+            "policies" => catalog::policies(&record).await?,
             "footprint" => footprint::run(&record).await?,
             _ => counts::run(&record).await?,
         }

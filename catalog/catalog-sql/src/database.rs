@@ -2,22 +2,31 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::SqlOptions;
 use crate::dialect::Dialect;
 use crate::error::{ConnectError, Failure};
 use crate::row::{Arg, Row, bound};
 
+/// Connections on top, for [`listen`].
+const LISTENING: u32 = 1;
+
 /// An open database. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Database {
     pools: Pools,
     timeout: Duration,
+    /// Woken when something was written, here or, where the database says so, elsewhere.
+    written: Arc<Notify>,
 }
 
 #[derive(Clone)]
@@ -41,7 +50,21 @@ impl Database {
             }
             None => return Err(ConnectError::Url("it starts with something else".to_owned())),
         };
-        Ok(Self { pools, timeout: options.timeout })
+        let written = Arc::new(Notify::new());
+        if let Pools::Postgres(pool) = &pools {
+            tokio::spawn(listen(pool.clone(), Arc::clone(&written)));
+        }
+        Ok(Self { pools, timeout: options.timeout, written })
+    }
+
+    /// Ends when something has been written since it was polled or enabled.
+    pub(crate) fn woken(&self) -> Notified<'_> {
+        self.written.notified()
+    }
+
+    /// A transaction was committed.
+    pub(crate) fn wake(&self) {
+        self.written.notify_waiters();
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -90,7 +113,15 @@ impl Database {
     pub(crate) async fn begin(&self) -> Result<Tx, Failure> {
         let begin = self.dialect().begin();
         Ok(match &self.pools {
-            Pools::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with(begin).await?),
+            Pools::Sqlite { writer, .. } => Tx::Sqlite(match writer.begin_with(begin).await {
+                // On a full disk SQLite ends a transaction by itself, and sqlx cannot end it again: to it one is open for
+                // ever. Another connection has none.
+                Err(sqlx::Error::InvalidSavePointStatement) => {
+                    writer.acquire().await?.close().await?;
+                    writer.begin_with(begin).await?
+                }
+                begun => begun?,
+            }),
             Pools::Postgres(pool) => Tx::Postgres(pool.begin_with(begin).await?),
         })
     }
@@ -161,6 +192,7 @@ macro_rules! in_transaction {
                     let mut $tx = $database.begin().await?;
                     let done = $work.await?;
                     $tx.commit().await?;
+                    $database.wake();
                     Ok(done)
                 })
                 .await;
@@ -220,6 +252,14 @@ impl Tx {
         })
     }
 
+    /// Lets other processes know, once this is committed.
+    pub(crate) async fn notify(&mut self) -> Result<(), Failure> {
+        if let Self::Postgres(tx) = self {
+            sqlx::query("SELECT pg_notify($1, '')").bind(Dialect::CHANNEL).execute(&mut **tx).await?;
+        }
+        Ok(())
+    }
+
     /// Whether the statement finds any row.
     pub(crate) async fn finds(
         &mut self,
@@ -235,6 +275,24 @@ impl Tx {
             Self::Postgres(tx) => tx.commit().await?,
         }
         Ok(())
+    }
+}
+
+/// Passes on what other processes tell, until the pool is closed. While it cannot listen, those who wait look by
+/// themselves.
+async fn listen(pool: PgPool, written: Arc<Notify>) {
+    while !pool.is_closed() {
+        let heard = async {
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.listen(Dialect::CHANNEL).await?;
+            loop {
+                listener.recv().await?;
+                written.notify_waiters();
+            }
+        };
+        let Err::<std::convert::Infallible, sqlx::Error>(error) = heard.await;
+        tracing::debug!(%error, "the catalog's database is not listened to");
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
@@ -305,7 +363,9 @@ async fn connect_postgres(url: &str, options: &SqlOptions) -> Result<Pools, Conn
         .map_err(|_| ConnectError::Url("it cannot be read".to_owned()))?
         .application_name("lakegate")
         .options(Dialect::session(options.timeout));
-    let pool = PgPoolOptions::new().max_connections(options.max_connections.max(1)).acquire_timeout(options.timeout);
+    let pool = PgPoolOptions::new()
+        .max_connections(options.max_connections.max(1) + LISTENING)
+        .acquire_timeout(options.timeout);
     Ok(Pools::Postgres(pool.connect_with(server).await?))
 }
 

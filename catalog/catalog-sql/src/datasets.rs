@@ -2,29 +2,55 @@
 
 use async_trait::async_trait;
 use lakegate_catalog::{
-    Caller, Dataset, DatasetChange, DatasetId, DatasetName, Datasets, Listing, Namespace, NewDataset, Page,
-    PrincipalId, Result, Role, Scope, Tombstone,
+    Caller, CatalogError, Change, Dataset, DatasetChange, DatasetId, DatasetName, Datasets, Grantee, Listing,
+    Namespace, NamespaceRecord, NewDataset, Page, PrincipalId, Result, Role, Scope, Subject, Tombstone,
 };
 
 use crate::SqlCatalog;
 use crate::database::{Tx, in_transaction};
 use crate::error::{Failure, already_exists, not_found};
+use crate::events::tell;
 use crate::grants::put_grant;
 use crate::principals::require_principal;
 use crate::row::{Arg, Row, int, json, now, text, time, word};
 
-/// Every column that [`read`] needs, in its order, from a table called `d`.
+/// Every column that [`read`] needs, in its order, and then others, from a table called `d`.
 macro_rules! select {
-    ($rest:literal) => {
+    ($rest:expr) => {
+        select!("", $rest)
+    };
+    ($more:expr, $rest:expr) => {
         concat!(
             "SELECT d.id, d.name, d.kind, d.columns, d.primary_key, d.merge, d.event_time, d.geometry, d.visibility, \
-             d.description, d.created_at, d.updated_at, d.schema_version FROM datasets d ",
+             d.description, d.created_at, d.updated_at, d.schema_version, d.policy",
+            $more,
+            " FROM datasets d ",
             $rest
         )
     };
 }
 
-fn read(row: &Row) -> Result<Dataset, Failure> {
+/// Whether a caller may see dataset `d`: `$2` are its [holders](Caller::holders), `$3` the datasets that its credential is
+/// limited to, between bars, or nothing.
+macro_rules! visible {
+    () => {
+        "(d.visibility = 'public' OR EXISTS (
+            SELECT g.role FROM grants g
+            WHERE (g.scope = 'instance' OR g.namespace = d.namespace OR g.dataset_id = d.id)
+            AND (g.grantee = 'public' OR ($2 LIKE '%|' || g.grantee || '|%' AND ($3 = ''
+                OR $3 LIKE '%|' || replace(d.name, '_', '!_') || '|%' ESCAPE '!'
+                OR $3 LIKE '%|' || replace(d.namespace, '_', '!_') || '.*|%' ESCAPE '!')))))"
+    };
+}
+
+/// What [`visible`] needs to know of a caller.
+fn sight(caller: &Caller) -> [Arg; 2] {
+    let limits = caller.identity().map(|identity| &identity.scope.datasets).filter(|limits| !limits.is_empty());
+    let limits = limits.map(|limits| limits.iter().map(ToString::to_string).collect::<Vec<_>>().join("|"));
+    [text(&caller.holders()), text(&limits.map_or_else(String::new, |limits| format!("|{limits}|")))]
+}
+
+pub(crate) fn read(row: &Row) -> Result<Dataset, Failure> {
     Ok(Dataset {
         id: row.parsed(0)?,
         name: row.parsed(1)?,
@@ -36,11 +62,14 @@ fn read(row: &Row) -> Result<Dataset, Failure> {
         event_time: row.optional_text(6)?,
         geometry: row.optional_text(7)?.map(|_| row.json(7)).transpose()?,
         visibility: row.word(8)?,
+        policy: row.optional_text(13)?.map(|_| row.json(13)).transpose()?,
         description: row.text(9)?,
         created_at: row.time(10)?,
         updated_at: row.time(11)?,
     })
 }
+
+pub(crate) use select;
 
 #[async_trait]
 impl Datasets for SqlCatalog {
@@ -75,24 +104,49 @@ impl Datasets for SqlCatalog {
         page: &Page,
     ) -> Result<Listing<Dataset>> {
         let after = page.after(|cursor| cursor.parse::<DatasetName>().ok())?;
-        // No name and no id is empty: empty text stands for "from the start", "any" and "nobody".
+        // No name is empty: empty text stands for "from the start" and "any".
+        let [holders, limits] = sight(caller);
         let args = [
             text(&after.map_or_else(String::new, |name| name.to_string())),
+            holders,
+            limits,
+            int(i64::try_from(page.size() + 1).unwrap_or(i64::MAX)),
             text(&namespace.map_or("", Namespace::as_str)),
-            text(&caller.principal().map_or_else(String::new, |principal| principal.id.to_string())),
+        ];
+        let sql = select!(concat!(
+            "WHERE d.name > $1 AND ($5 = '' OR d.namespace = $5) AND ",
+            visible!(),
+            " ORDER BY d.name LIMIT $4"
+        ));
+        let items = self.database.fetch(sql, args).await?.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Listing::from_overfull(items, page.size(), |dataset: &Dataset| dataset.name.to_string()))
+    }
+
+    async fn list_namespaces(&self, caller: &Caller, page: &Page) -> Result<Listing<NamespaceRecord>> {
+        let after = page.after(|cursor| Namespace::new(cursor).ok())?;
+        let [holders, limits] = sight(caller);
+        let args = [
+            text(&after.as_ref().map_or("", Namespace::as_str)),
+            holders,
+            limits,
             int(i64::try_from(page.size() + 1).unwrap_or(i64::MAX)),
         ];
-        let rows = self.database.fetch(
-            select!(
-                "WHERE d.name > $1 AND ($2 = '' OR d.namespace = $2) AND (d.visibility = 'public' OR EXISTS (
-                    SELECT g.role FROM grants g WHERE g.principal_id = $3
-                    AND (g.scope = 'instance' OR g.namespace = d.namespace OR g.dataset_id = d.id)))
-                 ORDER BY d.name LIMIT $4"
-            ),
-            args,
+        let sql = concat!(
+            "SELECT n.name, n.created_at FROM namespaces n WHERE n.name > $1 AND (EXISTS (
+                SELECT g.role FROM grants g WHERE (g.scope = 'instance' OR g.namespace = n.name)
+                AND (g.grantee = 'public' OR ($2 LIKE '%|' || g.grantee || '|%' AND ($3 = ''
+                    OR $3 LIKE '%|' || replace(n.name, '_', '!_') || '.*|%' ESCAPE '!'))))
+             OR EXISTS (SELECT d.id FROM datasets d WHERE d.namespace = n.name AND ",
+            visible!(),
+            ")) ORDER BY n.name LIMIT $4"
         );
-        let items = rows.await?.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Listing::from_overfull(items, page.size(), |dataset| dataset.name.to_string()))
+        let read = |row: &Row| Ok(NamespaceRecord { name: row.parsed(0)?, created_at: row.time(1)? });
+        let items = self.database.fetch(sql, args).await?.iter().map(read).collect::<Result<_, Failure>>()?;
+        Ok(Listing::from_overfull(items, page.size(), |record: &NamespaceRecord| record.name.to_string()))
+    }
+
+    async fn delete_namespace(&self, namespace: &Namespace) -> Result<()> {
+        in_transaction!(self.database, |tx| delete_namespace(&mut tx, namespace))
     }
 
     async fn update_dataset(&self, id: DatasetId, change: DatasetChange) -> Result<Dataset> {
@@ -119,6 +173,17 @@ impl Datasets for SqlCatalog {
 async fn put_namespace(tx: &mut Tx, namespace: &Namespace) -> Result<bool, Failure> {
     let sql = "INSERT INTO namespaces (name, created_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     Ok(tx.execute(sql, [text(namespace), time(now())]).await? > 0)
+}
+
+async fn delete_namespace(tx: &mut Tx, namespace: &Namespace) -> Result<(), Failure> {
+    if tx.finds("SELECT id FROM datasets WHERE namespace = $1 LIMIT 1", [text(namespace)]).await? {
+        return Err(CatalogError::NotEmpty { name: namespace.to_string() }.into());
+    }
+    tx.execute("DELETE FROM grants WHERE namespace = $1", [text(namespace)]).await?;
+    if tx.execute("DELETE FROM namespaces WHERE name = $1", [text(namespace)]).await? == 0 {
+        return Err(not_found("namespace", namespace));
+    }
+    Ok(())
 }
 
 async fn create(tx: &mut Tx, new: &NewDataset, owner: PrincipalId) -> Result<Dataset, Failure> {
@@ -160,11 +225,11 @@ async fn create(tx: &mut Tx, new: &NewDataset, owner: PrincipalId) -> Result<Dat
     if tx.finds("SELECT dataset_id FROM tombstones WHERE dataset_id = $1", [text(&new.id)]).await? {
         return Err(already_exists("dataset", &new.id));
     }
-    put_grant(tx, owner, &Scope::Dataset(new.id), Role::Owner).await?;
-    match tx.fetch(select!("WHERE d.id = $1"), [text(&new.id)]).await?.first() {
-        Some(row) => read(row),
-        None => Err(not_found("dataset", &new.id)),
-    }
+    put_grant(tx, Grantee::Principal(owner), &Scope::Dataset(new.id), Role::Owner).await?;
+    let rows = tx.fetch(select!("WHERE d.id = $1"), [text(&new.id)]).await?;
+    let made = read(rows.first().ok_or_else(|| not_found("dataset", &new.id))?)?;
+    tell(tx, &[Change::DatasetCreated(subject(&made))]).await?;
+    Ok(made)
 }
 
 async fn update(tx: &mut Tx, id: DatasetId, change: &DatasetChange) -> Result<Dataset, Failure> {
@@ -177,7 +242,7 @@ async fn update(tx: &mut Tx, id: DatasetId, change: &DatasetChange) -> Result<Da
     let mut dataset = read(found.first().ok_or_else(|| not_found("dataset", &id))?)?;
     change.clone().apply(&mut dataset);
     let sql = "UPDATE datasets SET columns = $2, visibility = $3, description = $4, schema_version = $5,
-               primary_key = $6, merge = $7, event_time = $8, geometry = $9 WHERE id = $1";
+               primary_key = $6, merge = $7, event_time = $8, geometry = $9, policy = $10 WHERE id = $1";
     let args = [
         text(&id),
         json(&dataset.schema)?,
@@ -188,18 +253,24 @@ async fn update(tx: &mut Tx, id: DatasetId, change: &DatasetChange) -> Result<Da
         word(&dataset.merge)?,
         Arg::Text(dataset.event_time.clone()),
         dataset.geometry.as_ref().map_or(Ok(Arg::Text(None)), json)?,
+        dataset.policy.as_ref().map_or(Ok(Arg::Text(None)), json)?,
     ];
     tx.execute(sql, args).await?;
+    tell(tx, &[Change::DatasetChanged(subject(&dataset))]).await?;
     Ok(dataset)
 }
 
 async fn delete(tx: &mut Tx, id: DatasetId) -> Result<(), Failure> {
-    if tx.execute("DELETE FROM datasets WHERE id = $1", [text(&id)]).await? == 0 {
-        return Err(not_found("dataset", &id));
-    }
+    let found = tx.fetch("SELECT name FROM datasets WHERE id = $1", [text(&id)]).await?;
+    let deleted = tx.execute("DELETE FROM datasets WHERE id = $1", [text(&id)]).await?;
+    let Some(row) = found.first().filter(|_| deleted > 0) else { return Err(not_found("dataset", &id)) };
     let sql = "INSERT INTO tombstones (dataset_id, deleted_at) VALUES ($1, $2)";
     tx.execute(sql, [text(&id), time(now())]).await?;
-    Ok(())
+    tell(tx, &[Change::DatasetDropped(Subject { dataset_id: id, dataset: row.parsed(0)? })]).await
+}
+
+fn subject(dataset: &Dataset) -> Subject {
+    Subject { dataset_id: dataset.id, dataset: dataset.name.clone() }
 }
 
 async fn forget(tx: &mut Tx, id: DatasetId) -> Result<(), Failure> {

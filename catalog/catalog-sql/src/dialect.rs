@@ -50,6 +50,17 @@ impl Dialect {
         [("statement_timeout", millis.clone()), ("idle_in_transaction_session_timeout", millis)]
     }
 
+    /// Where PostgreSQL tells other processes of events.
+    pub(crate) const CHANNEL: &str = "lakegate_events";
+
+    /// How often whoever waits for an event looks by itself: PostgreSQL tells, SQLite tells this process alone.
+    pub(crate) fn looks_every(self) -> Duration {
+        match self {
+            Self::Sqlite => Duration::from_millis(250),
+            Self::Postgres => Duration::from_secs(1),
+        }
+    }
+
     /// Whether the transaction failed only because another one came between, and may succeed when it is
     /// run again: its checks then see what the other did.
     pub(crate) fn is_passing(self, error: &sqlx::Error) -> bool {

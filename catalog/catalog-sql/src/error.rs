@@ -93,9 +93,9 @@ impl From<Failure> for ConnectError {
 }
 
 pub(crate) fn not_found(what: &'static str, name: &impl ToString) -> Failure {
-    Failure::Catalog(CatalogError::NotFound { what, name: name.to_string() })
+    Failure::Catalog(CatalogError::NotFound { what: what.into(), name: name.to_string() })
 }
 
 pub(crate) fn already_exists(what: &'static str, name: &impl ToString) -> Failure {
-    Failure::Catalog(CatalogError::AlreadyExists { what, name: name.to_string() })
+    Failure::Catalog(CatalogError::AlreadyExists { what: what.into(), name: name.to_string() })
 }

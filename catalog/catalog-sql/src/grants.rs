@@ -1,11 +1,20 @@
 //! [`Grants`] in SQL.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use lakegate_catalog::{CatalogError, Dataset, Grant, Grants, Namespace, PrincipalId, Result, Role, Scope};
+use lakegate_catalog::{
+    Access, Caller, CatalogError, Change, DatasetId, DatasetName, Grant, Grantee, Grants, Namespace, PrincipalId,
+    Result, Role, Scope, Visibility,
+};
 
 use crate::SqlCatalog;
 use crate::database::{Tx, in_transaction};
+use crate::datasets::{read as read_dataset, select};
 use crate::error::{Failure, not_found};
+use crate::events::tell;
+use crate::groups::require_group;
 use crate::principals::require_principal;
 use crate::row::{Arg, Row, int, text};
 
@@ -48,46 +57,80 @@ fn read_scope(key: &str) -> Result<Scope, Failure> {
 }
 
 fn read(row: &Row) -> Result<Grant, Failure> {
-    Ok(Grant { principal: row.parsed(0)?, scope: read_scope(&row.text(1)?)?, role: role(row.int(2)?)? })
+    let grantee = match (row.optional_text(1)?, row.optional_text(2)?) {
+        (Some(_), _) => Grantee::Principal(row.parsed(1)?),
+        (None, Some(_)) => Grantee::Group(row.parsed(2)?),
+        (None, None) => Grantee::Public,
+    };
+    Ok(Grant { grantee, scope: read_scope(&row.text(3)?)?, role: role(row.int(4)?)? })
+}
+
+/// Of one dataset `d`, and the highest role on it of [holders](Caller::holders) `$2`.
+macro_rules! access {
+    ($rest:literal) => {
+        select!(
+            ", (SELECT MAX(g.role) FROM grants g WHERE $2 LIKE '%|' || g.grantee || '|%'
+                AND (g.scope = 'instance' OR g.namespace = d.namespace OR g.dataset_id = d.id))",
+            $rest
+        )
+    };
+}
+
+fn read_access(row: &Row) -> Result<Option<Access>, Failure> {
+    let dataset = read_dataset(row)?;
+    let public = (dataset.visibility == Visibility::Public).then_some(Role::Reader);
+    let granted = row.optional_int(14)?.map(role).transpose()?;
+    Ok(granted.max(public).map(|role| Access { dataset: Arc::new(dataset), role }))
 }
 
 #[async_trait]
 impl Grants for SqlCatalog {
     async fn grant(&self, grant: Grant) -> Result<()> {
+        grant.check()?;
         in_transaction!(self.database, |tx| give(&mut tx, &grant))
     }
 
-    async fn revoke(&self, principal: PrincipalId, scope: &Scope) -> Result<()> {
-        in_transaction!(self.database, |tx| take(&mut tx, principal, scope))
+    async fn revoke(&self, grantee: Grantee, scope: &Scope) -> Result<()> {
+        in_transaction!(self.database, |tx| take(&mut tx, grantee, scope))
     }
 
-    async fn grants_of(&self, principal: PrincipalId) -> Result<Vec<Grant>> {
-        let sql = "SELECT principal_id, scope, role FROM grants WHERE principal_id = $1 ORDER BY scope";
-        let rows = self.database.fetch(sql, [text(&principal)]).await?;
+    async fn grants_of(&self, grantee: Grantee) -> Result<Vec<Grant>> {
+        let sql = "SELECT grantee, principal_id, group_id, scope, role FROM grants WHERE grantee = $1 ORDER BY scope";
+        let rows = self.database.fetch(sql, [text(&grantee)]).await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
     async fn grants_on(&self, scope: &Scope) -> Result<Vec<Grant>> {
-        let sql = "SELECT principal_id, scope, role FROM grants WHERE scope = $1 ORDER BY principal_id";
+        let sql = "SELECT grantee, principal_id, group_id, scope, role FROM grants WHERE scope = $1 ORDER BY grantee";
         let rows = self.database.fetch(sql, [text(&scope_key(scope))]).await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
-    async fn role_on_dataset(&self, principal: PrincipalId, dataset: &Dataset) -> Result<Option<Role>> {
-        let namespace = dataset.name.namespace();
-        let sql = "SELECT MAX(role) FROM grants
-             WHERE principal_id = $1 AND (scope = 'instance' OR namespace = $2 OR dataset_id = $3)";
-        self.highest(sql, &[text(&principal), text(namespace), text(&dataset.id)]).await
+    async fn access(&self, caller: &Caller, name: &DatasetName) -> Result<Option<Access>> {
+        let args = [text(name), text(&caller.on_dataset(name).holders())];
+        let row = self.database.fetch_first(access!("WHERE d.name = $1"), args).await?;
+        Ok(row.map(|row| read_access(&row)).transpose()?.flatten())
     }
 
-    async fn role_on_namespace(&self, principal: PrincipalId, namespace: &Namespace) -> Result<Option<Role>> {
-        let sql = "SELECT MAX(role) FROM grants WHERE principal_id = $1 AND (scope = 'instance' OR namespace = $2)";
-        self.highest(sql, &[text(&principal), text(namespace)]).await
+    async fn access_by_id(&self, caller: &Caller, id: DatasetId) -> Result<Option<Access>> {
+        let row = self.database.fetch_first(access!("WHERE d.id = $1"), [text(&id), text(&caller.holders())]).await?;
+        let Some(found) = row.map(|row| read_access(&row)).transpose()?.flatten() else { return Ok(None) };
+        // Only now is it known whether the credential reaches it.
+        match caller.on_dataset(&found.dataset.name) {
+            Cow::Borrowed(_) => Ok(Some(found)),
+            Cow::Owned(nobody) => self.access(&nobody, &found.dataset.name).await,
+        }
     }
 
-    async fn role_on_instance(&self, principal: PrincipalId) -> Result<Option<Role>> {
-        let sql = "SELECT MAX(role) FROM grants WHERE principal_id = $1 AND scope = 'instance'";
-        self.highest(sql, &[text(&principal)]).await
+    async fn role_on_namespace(&self, caller: &Caller, namespace: &Namespace) -> Result<Option<Role>> {
+        let sql = "SELECT MAX(g.role) FROM grants g
+             WHERE $1 LIKE '%|' || g.grantee || '|%' AND (g.scope = 'instance' OR g.namespace = $2)";
+        self.highest(sql, &[text(&caller.on_namespace(namespace).holders()), text(namespace)]).await
+    }
+
+    async fn role_on_instance(&self, caller: &Caller) -> Result<Option<Role>> {
+        let sql = "SELECT MAX(g.role) FROM grants g WHERE $1 LIKE '%|' || g.grantee || '|%' AND g.scope = 'instance'";
+        self.highest(sql, &[text(&caller.on_instance().holders())]).await
     }
 }
 
@@ -101,7 +144,11 @@ impl SqlCatalog {
 }
 
 async fn give(tx: &mut Tx, grant: &Grant) -> Result<(), Failure> {
-    require_principal(tx, grant.principal).await?;
+    match grant.grantee {
+        Grantee::Principal(id) => require_principal(tx, id).await?,
+        Grantee::Group(id) => require_group(tx, id).await?,
+        Grantee::Public => {}
+    }
     let exists = match &grant.scope {
         Scope::Instance => true,
         Scope::Namespace(name) => tx.finds("SELECT name FROM namespaces WHERE name = $1", [text(name)]).await?,
@@ -110,34 +157,42 @@ async fn give(tx: &mut Tx, grant: &Grant) -> Result<(), Failure> {
     match &grant.scope {
         Scope::Namespace(name) if !exists => return Err(not_found("namespace", name)),
         Scope::Dataset(id) if !exists => return Err(not_found("dataset", id)),
-        Scope::Instance if grant.role < Role::Owner => keep_an_owner_besides(tx, grant.principal).await?,
+        Scope::Instance if grant.role < Role::Owner => keep_an_owner_besides(tx, grant.grantee).await?,
         Scope::Instance => lock_owners(tx).await?,
         _ => {}
     }
-    put_grant(tx, grant.principal, &grant.scope, grant.role).await
+    put_grant(tx, grant.grantee, &grant.scope, grant.role).await?;
+    tell(tx, &[Change::RightsChanged]).await
 }
 
-async fn take(tx: &mut Tx, principal: PrincipalId, scope: &Scope) -> Result<(), Failure> {
+async fn take(tx: &mut Tx, grantee: Grantee, scope: &Scope) -> Result<(), Failure> {
     if *scope == Scope::Instance {
-        keep_an_owner_besides(tx, principal).await?;
+        keep_an_owner_besides(tx, grantee).await?;
     }
-    let sql = "DELETE FROM grants WHERE principal_id = $1 AND scope = $2";
-    if tx.execute(sql, [text(&principal), text(&scope_key(scope))]).await? == 0 {
-        return Err(not_found("grant of principal", &principal));
+    let sql = "DELETE FROM grants WHERE grantee = $1 AND scope = $2";
+    if tx.execute(sql, [text(&grantee), text(&scope_key(scope))]).await? == 0 {
+        return Err(not_found("grant to", &grantee));
     }
-    Ok(())
+    tell(tx, &[Change::RightsChanged]).await
 }
 
-/// Stores a grant in place of the one that the principal has on the scope.
-pub(crate) async fn put_grant(tx: &mut Tx, principal: PrincipalId, scope: &Scope, role: Role) -> Result<(), Failure> {
+/// Stores a grant in place of the one that the grantee has on the scope.
+pub(crate) async fn put_grant(tx: &mut Tx, grantee: Grantee, scope: &Scope, role: Role) -> Result<(), Failure> {
+    const NONE: Arg = Arg::Text(None);
     let (namespace, dataset) = match scope {
-        Scope::Instance => (Arg::Text(None), Arg::Text(None)),
-        Scope::Namespace(name) => (text(name), Arg::Text(None)),
-        Scope::Dataset(id) => (Arg::Text(None), text(id)),
+        Scope::Instance => (NONE, NONE),
+        Scope::Namespace(name) => (text(name), NONE),
+        Scope::Dataset(id) => (NONE, text(id)),
     };
-    let sql = "INSERT INTO grants (principal_id, scope, namespace, dataset_id, role) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (principal_id, scope) DO UPDATE SET role = excluded.role";
-    tx.execute(sql, [text(&principal), text(&scope_key(scope)), namespace, dataset, int(number(role))]).await?;
+    let (principal, group) = match &grantee {
+        Grantee::Principal(id) => (text(id), NONE),
+        Grantee::Group(id) => (NONE, text(id)),
+        Grantee::Public => (NONE, NONE),
+    };
+    let sql = "INSERT INTO grants (grantee, principal_id, group_id, scope, namespace, dataset_id, role)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (grantee, scope) DO UPDATE SET role = excluded.role";
+    let args = [text(&grantee), principal, group, text(&scope_key(scope)), namespace, dataset, int(number(role))];
+    tx.execute(sql, args).await?;
     Ok(())
 }
 
@@ -148,15 +203,17 @@ pub(crate) async fn lock_owners(tx: &mut Tx) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fails with `LastOwner` when this principal is the only owner of the instance.
-pub(crate) async fn keep_an_owner_besides(tx: &mut Tx, principal: PrincipalId) -> Result<(), Failure> {
+/// Fails with `LastOwner` when this is the only principal that owns the instance by itself.
+pub(crate) async fn keep_an_owner_besides(tx: &mut Tx, grantee: Grantee) -> Result<(), Failure> {
     lock_owners(tx).await?;
     let owners = owners(tx).await?;
-    if owners == [principal] { Err(CatalogError::LastOwner.into()) } else { Ok(()) }
+    let last = matches!((grantee, owners.as_slice()), (Grantee::Principal(id), [only]) if id == *only);
+    if last { Err(CatalogError::LastOwner.into()) } else { Ok(()) }
 }
 
-/// Two of the instance's owners; fewer when it has fewer.
+/// Two of the principals that own the instance by themselves; fewer when there are fewer.
 pub(crate) async fn owners(tx: &mut Tx) -> Result<Vec<PrincipalId>, Failure> {
-    let sql = "SELECT principal_id FROM grants WHERE scope = 'instance' AND role = 4 LIMIT 2";
+    let sql = "SELECT principal_id FROM grants
+         WHERE scope = 'instance' AND role = 4 AND principal_id IS NOT NULL LIMIT 2";
     tx.fetch(sql, []).await?.iter().map(|row| row.parsed(0)).collect()
 }

@@ -1,6 +1,6 @@
 //! The first owner of the instance, in one transaction.
 
-use lakegate_catalog::{NewPrincipal, NewToken, Principal, Role, Scope, TokenHash};
+use lakegate_catalog::{Grantee, NewPrincipal, NewToken, Principal, Role, Scope, TokenHash, TokenScope};
 
 use crate::database::Tx;
 use crate::error::Failure;
@@ -17,8 +17,14 @@ pub(crate) async fn create_first(
         return Ok(None);
     }
     let owner = create_principal(tx, new).await?;
-    let token = NewToken { principal: owner.id, name: "owner".to_owned(), hash: *token, expires_at: None };
+    let token = NewToken {
+        principal: owner.id,
+        name: "owner".to_owned(),
+        hash: *token,
+        expires_at: None,
+        scope: TokenScope::default(),
+    };
     create_token(tx, &token).await?;
-    put_grant(tx, owner.id, &Scope::Instance, Role::Owner).await?;
+    put_grant(tx, Grantee::Principal(owner.id), &Scope::Instance, Role::Owner).await?;
     Ok(Some(owner))
 }

@@ -77,6 +77,69 @@ const MIGRATIONS: &[&[&str]] = &[
         // The version of the table that `columns` are from.
         "ALTER TABLE datasets ADD COLUMN schema_version BIGINT NOT NULL DEFAULT 0",
     ],
+    &[
+        "CREATE TABLE principal_groups (
+        id TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        created_at BIGINT NOT NULL
+    )",
+        "CREATE TABLE group_members (
+        group_id TEXT NOT NULL REFERENCES principal_groups (id) ON DELETE CASCADE,
+        principal_id TEXT NOT NULL REFERENCES principals (id) ON DELETE CASCADE,
+        PRIMARY KEY (group_id, principal_id)
+    )",
+        "CREATE INDEX group_members_by_principal ON group_members (principal_id)",
+        // Who a principal is to an issuer of tokens.
+        "CREATE TABLE external_ids (
+        issuer TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        principal_id TEXT NOT NULL REFERENCES principals (id) ON DELETE CASCADE,
+        PRIMARY KEY (issuer, subject)
+    )",
+        "CREATE INDEX external_ids_by_principal ON external_ids (principal_id)",
+        // The argon2id hash in PHC form; NULL for who has no password.
+        "ALTER TABLE principals ADD COLUMN password TEXT",
+        // Wrong passwords by name, whether or not somebody has it.
+        "CREATE TABLE login_failures (
+        name TEXT NOT NULL PRIMARY KEY,
+        failures BIGINT NOT NULL,
+        locked_until BIGINT,
+        last_at BIGINT NOT NULL
+    )",
+        "CREATE INDEX login_failures_by_age ON login_failures (last_at)",
+        // JSON; NULL for no limits, for no policy.
+        "ALTER TABLE tokens ADD COLUMN scope TEXT",
+        "ALTER TABLE datasets ADD COLUMN policy TEXT",
+        // `grantee` is the id of a principal or a group, or `public`; the same again as a reference, so that a grant
+        // goes with who had it.
+        "ALTER TABLE grants RENAME TO grants_of_principals",
+        "CREATE TABLE grants (
+        grantee TEXT NOT NULL,
+        principal_id TEXT REFERENCES principals (id) ON DELETE CASCADE,
+        group_id TEXT REFERENCES principal_groups (id) ON DELETE CASCADE,
+        scope TEXT NOT NULL,
+        namespace TEXT REFERENCES namespaces (name),
+        dataset_id TEXT REFERENCES datasets (id) ON DELETE CASCADE,
+        role BIGINT NOT NULL,
+        PRIMARY KEY (grantee, scope)
+    )",
+        "INSERT INTO grants (grantee, principal_id, scope, namespace, dataset_id, role)
+         SELECT principal_id, principal_id, scope, namespace, dataset_id, role FROM grants_of_principals",
+        "DROP TABLE grants_of_principals",
+        "CREATE INDEX grants_by_scope ON grants (scope)",
+        "CREATE INDEX grants_by_namespace ON grants (namespace)",
+        "CREATE INDEX grants_by_dataset ON grants (dataset_id)",
+        "CREATE INDEX grants_by_principal ON grants (principal_id)",
+        "CREATE INDEX grants_by_group ON grants (group_id)",
+    ],
+    &[
+        // One row: the id of the last event. Whoever tells of a change updates it last in the transaction.
+        "CREATE TABLE event_counter (last BIGINT NOT NULL)",
+        "INSERT INTO event_counter (last) VALUES (0)",
+        // `change` is JSON.
+        "CREATE TABLE events (id BIGINT NOT NULL PRIMARY KEY, at BIGINT NOT NULL, change TEXT NOT NULL)",
+        "CREATE INDEX events_by_age ON events (at)",
+    ],
 ];
 
 /// Brings the database up to [`SCHEMA_VERSION`] in one transaction, or leaves it as it is. A SQLite file that is

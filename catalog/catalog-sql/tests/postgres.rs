@@ -6,10 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use lakegate_catalog::{Catalog, DatasetName, Datasets as _, Namespace, contract, ensure_owner};
+use lakegate_catalog::{
+    Catalog, DatasetName, Datasets as _, Events as _, Grants as _, Groups as _, Namespace, Scope, contract,
+    ensure_owner,
+};
 use lakegate_catalog::{Column, ColumnType, NewDataset, NewPrincipal, PrincipalKind, Principals as _};
 use lakegate_catalog_sql::{ConnectError, SCHEMA_VERSION, SqlCatalog, SqlOptions};
 use sqlx::Connection as _;
+
+mod old;
+use old::VERSION_4;
 
 /// A URL of an empty schema.
 #[expect(clippy::disallowed_methods, reason = "which server to test with is no setting of Lakegate")]
@@ -50,8 +56,18 @@ async fn keeps_the_contract_of_principals() {
 }
 
 #[tokio::test]
+async fn keeps_the_contract_of_groups() {
+    contract::groups(make).await;
+}
+
+#[tokio::test]
 async fn keeps_the_contract_of_grants() {
     contract::grants(make).await;
+}
+
+#[tokio::test]
+async fn keeps_the_contract_of_events() {
+    contract::events(make).await;
 }
 
 #[tokio::test]
@@ -74,6 +90,19 @@ async fn several_may_open_a_new_database_at_once() {
 }
 
 #[tokio::test]
+async fn an_older_database_is_brought_up_to_date() {
+    let url = fresh_url().await;
+    let catalog = open(&url).await;
+    ensure_owner(&catalog, "owner").await.expect("made");
+    let before = catalog.grants_on(&Scope::Instance).await.expect("answer");
+    catalog.close().await;
+    run(&url, VERSION_4.to_owned()).await;
+    let catalog = open(&url).await;
+    assert_eq!(catalog.grants_on(&Scope::Instance).await.expect("answer"), before);
+    catalog.create_group("crew").await.expect("made");
+}
+
+#[tokio::test]
 async fn a_newer_database_is_refused() {
     let url = fresh_url().await;
     open(&url).await.close().await;
@@ -91,7 +120,7 @@ async fn a_check_that_went_stale_is_made_again() {
     let url = fresh_url().await;
     let catalog = open(&url).await;
     catalog.ensure_namespace(&Namespace::new("n").expect("valid")).await.expect("made");
-    let bob = NewPrincipal { name: "bob".to_owned(), kind: PrincipalKind::User };
+    let bob = NewPrincipal { name: "bob".to_owned(), kind: PrincipalKind::User, external: None };
     let bob = catalog.create_principal(bob).await.expect("made");
 
     let mut other = sqlx::PgConnection::connect(&url).await.expect("the server answers");
@@ -113,6 +142,53 @@ async fn a_check_that_went_stale_is_made_again() {
     };
     let (created, ()) = futures::join!(create, commit);
     assert_eq!(created.expect_err("bob is gone").code(), "not_found");
+}
+
+/// A transaction that tells of something and stays open holds up whoever tells after it: nobody sees the later event before
+/// the earlier one.
+#[tokio::test]
+async fn an_event_of_an_open_transaction_is_not_skipped() {
+    let url = fresh_url().await;
+    let catalog = open(&url).await;
+    let last = catalog.last_event().await.expect("answer");
+    let mut other = sqlx::PgConnection::connect(&url).await.expect("the server answers");
+    let open = format!(
+        "BEGIN; UPDATE event_counter SET last = last + 1;
+         INSERT INTO events VALUES ({}, 0, '{{\"type\":\"rights_changed\"}}')",
+        last + 1
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(open)).execute(&mut other).await.expect("told");
+    let group = catalog.create_group("crew").await.expect("tells nothing");
+    let delete = catalog.delete_group(group.id);
+    let commit = async {
+        let mut watch = sqlx::PgConnection::connect(&url).await.expect("the server answers");
+        let waiting = "SELECT COUNT(*) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+             WHERE NOT l.granted AND a.query LIKE 'UPDATE event_counter%'";
+        let deadline = Instant::now() + Duration::from_secs(8);
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut watch).await.expect("answer") == 0 {
+            assert!(Instant::now() < deadline, "the later one never waited");
+            tokio::task::yield_now().await;
+        }
+        assert!(catalog.events(last, 10).await.expect("a feed").events.is_empty());
+        sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("committed");
+    };
+    let (deleted, ()) = futures::join!(delete, commit);
+    deleted.expect("deleted");
+    let ids: Vec<_> = catalog.events(last, 10).await.expect("a feed").events.iter().map(|event| event.id).collect();
+    assert_eq!(ids, [last + 1, last + 2]);
+}
+
+/// Whoever waits in one process is woken by what another writes.
+#[tokio::test]
+async fn events_of_another_process_wake() {
+    let url = fresh_url().await;
+    let (here, there) = (open(&url).await, open(&url).await);
+    let group = there.create_group("crew").await.expect("made");
+    let last = here.last_event().await.expect("answer");
+    let (woken, gone) =
+        futures::join!(here.wait_for_event(last, Duration::from_secs(30)), there.delete_group(group.id));
+    gone.expect("deleted");
+    assert_eq!(woken.expect("answer"), last + 1);
 }
 
 /// A lock that somebody else holds costs a call its deadline, not for ever, and the catalog goes on.

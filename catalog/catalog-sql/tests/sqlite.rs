@@ -10,6 +10,9 @@ use lakegate_catalog_sql::{ConnectError, SCHEMA_VERSION, SqlCatalog, SqlOptions}
 use sqlx::Connection as _;
 use tempfile::TempDir;
 
+mod old;
+use old::VERSION_4;
+
 fn url(folder: &TempDir) -> String {
     format!("sqlite:{}", folder.path().join("catalog's db?#%20.db").display())
 }
@@ -45,9 +48,21 @@ async fn keeps_the_contract_of_principals() {
 }
 
 #[tokio::test]
+async fn keeps_the_contract_of_groups() {
+    let fresh = Fresh::new();
+    contract::groups(async || fresh.catalog().await).await;
+}
+
+#[tokio::test]
 async fn keeps_the_contract_of_grants() {
     let fresh = Fresh::new();
     contract::grants(async || fresh.catalog().await).await;
+}
+
+#[tokio::test]
+async fn keeps_the_contract_of_events() {
+    let fresh = Fresh::new();
+    contract::events(async || fresh.catalog().await).await;
 }
 
 #[tokio::test]
@@ -85,11 +100,11 @@ async fn several_may_open_a_new_file_at_once() {
 }
 
 /// Runs statements in the file behind the catalog's back.
-async fn tamper(url: &str, sql: &'static str) {
+async fn tamper(url: &str, sql: impl Into<String>) {
     let path = url.trim_start_matches("sqlite:");
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("the file opens");
-    sqlx::raw_sql(sql).execute(&mut connection).await.expect("the statement runs");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql.into())).execute(&mut connection).await.expect("the statement runs");
     connection.close().await.expect("closed");
 }
 
@@ -118,7 +133,7 @@ async fn an_older_database_is_copied_before_it_is_brought_up_to_date() {
     // As version 1 left it.
     let version_1 = "ALTER TABLE datasets DROP COLUMN schema_version; ALTER TABLE instance DROP COLUMN signing_key; \
          ALTER TABLE instance DROP COLUMN lake_id; UPDATE grants SET role = 3; UPDATE schema_version SET version = 1";
-    tamper(&url, version_1).await;
+    tamper(&url, [VERSION_4, version_1].concat()).await;
     let options = SqlOptions::default();
     for catalog in join_all((0..3).map(|_| SqlCatalog::connect(&url, &options))).await {
         let catalog = catalog.expect("it opens");
@@ -147,7 +162,7 @@ async fn a_database_of_version_2_keeps_its_lake_and_its_owners() {
     catalog.close().await;
     let version_2 = "ALTER TABLE datasets DROP COLUMN schema_version; ALTER TABLE instance DROP COLUMN signing_key; \
          UPDATE grants SET role = 3; UPDATE schema_version SET version = 2";
-    tamper(&url, version_2).await;
+    tamper(&url, [VERSION_4, version_2].concat()).await;
     let catalog = open(&url).await;
     assert_eq!(catalog.lake().await.expect("answer"), Some(lake));
     assert_eq!(role_of_owner(&catalog).await, Some(Role::Owner));
@@ -156,7 +171,7 @@ async fn a_database_of_version_2_keeps_its_lake_and_its_owners() {
 
 async fn role_of_owner(catalog: &SqlCatalog) -> Option<Role> {
     let owner = catalog.principal_by_name("owner").await.expect("answer").expect("it is there");
-    catalog.role_on_instance(owner.id).await.expect("answer")
+    catalog.role_on_instance(&owner.into()).await.expect("answer")
 }
 
 #[tokio::test]

@@ -10,28 +10,32 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
 use crate::Catalog;
-use crate::access::Caller;
-use crate::dataset::{Dataset, DatasetChange, Datasets, NewDataset, Tombstone};
-use crate::error::Result;
-use crate::grant::{Grant, Grants, Role, Scope};
-use crate::ids::{DatasetId, LakeId, PrincipalId, TokenId};
+use crate::access::{Access, Caller, Identity};
+use crate::dataset::{Dataset, DatasetChange, Datasets, NamespaceRecord, NewDataset, Tombstone};
+use crate::error::{CatalogError, Result};
+use crate::event::{Events, Feed};
+use crate::grant::{Grant, Grantee, Grants, Role, Scope};
+use crate::group::{Group, Groups};
+use crate::ids::{DatasetId, GroupId, LakeId, PrincipalId, TokenId};
 use crate::key::InstanceKey;
 use crate::name::{DatasetName, Namespace};
 use crate::page::{Listing, Page};
-use crate::principal::{Authenticated, NewPrincipal, NewToken, Principal, Principals, TokenRecord};
+use crate::password::{Attempt, PasswordHash};
+use crate::principal::{ExternalId, NewPrincipal, NewToken, Principal, Principals, TokenRecord};
 use crate::token::TokenHash;
 
 /// Answers of one kind that are remembered; beyond it all are forgotten.
 const MOST: usize = 10_000;
 
-/// Remembers who a token belongs to, the datasets by name, and roles.
+/// Remembers whom a credential stands for, what callers may do to datasets, and roles.
 ///
-/// For a store that only this process writes to: every write that passes through forgets all before it is answered, so
-/// what was revoked is revoked at once. A write that was given up and may have been made all the same shows within
-/// the age that answers may have.
+/// Every write that passes through forgets all before it is answered, so where this process alone writes, what was revoked
+/// is revoked at once. A write of another process, or one that was given up and may have been made all the same, shows
+/// within the age that answers may have. What is not there, or may not be seen, is asked for each time.
 pub struct CachedCatalog {
     inner: Arc<dyn Catalog>,
     age: Duration,
+    stale: Duration,
     known: Mutex<Known>,
 }
 
@@ -40,17 +44,23 @@ struct Known {
     /// Counts writes; an answer that was asked for before one is not remembered after it.
     writes: u64,
     writing: usize,
-    tokens: Answers<TokenHash, Authenticated>,
-    datasets: Answers<DatasetName, Dataset>,
-    roles: Answers<(PrincipalId, Scope), Option<Role>>,
+    tokens: Answers<TokenHash, Identity>,
+    external: Answers<(ExternalId, Vec<String>), Identity>,
+    /// By [`Caller::holders`]: the same holders have the same rights.
+    access: Answers<(String, DatasetName), Access>,
+    roles: Answers<(String, Scope), Option<Role>>,
+    /// So that the record of a dataset is there once, however many callers use it.
+    datasets: HashMap<DatasetId, Arc<Dataset>>,
 }
 
 impl Known {
     fn forget(&mut self) {
         self.writes += 1;
         self.tokens.0.clear();
-        self.datasets.0.clear();
+        self.external.0.clear();
+        self.access.0.clear();
         self.roles.0.clear();
+        self.datasets.clear();
     }
 }
 
@@ -63,6 +73,7 @@ impl<K, V> Default for Answers<K, V> {
 }
 
 impl<K: Eq + Hash, V: Clone> Answers<K, V> {
+    /// What is remembered, unless it is older.
     fn get(&self, key: &K, age: Duration) -> Option<V> {
         let (since, value) = self.0.get(key)?;
         (since.elapsed() < age).then(|| value.clone())
@@ -87,10 +98,31 @@ impl Drop for Writing<'_> {
     }
 }
 
+impl Known {
+    fn remember_access(&mut self, holders: String, access: &mut Access) {
+        if self.datasets.len() >= MOST {
+            self.datasets.clear();
+        }
+        let kept = self.datasets.entry(access.dataset.id).or_insert_with(|| Arc::clone(&access.dataset));
+        if *kept == access.dataset {
+            access.dataset = Arc::clone(kept);
+        } else {
+            *kept = Arc::clone(&access.dataset);
+        }
+        self.access.put((holders, access.dataset.name.clone()), access.clone());
+    }
+}
+
 impl CachedCatalog {
-    /// Remembers answers of `inner` for `age`.
-    pub fn new(inner: Arc<dyn Catalog>, age: Duration) -> Self {
-        Self { inner, age, known: Mutex::default() }
+    /// Remembers answers of `inner` for `age`. When `inner` cannot be reached, identities and the right to read that are
+    /// remembered count for `stale` longer; nothing else does.
+    pub fn new(inner: Arc<dyn Catalog>, age: Duration, stale: Duration) -> Self {
+        Self { inner, age, stale, known: Mutex::default() }
+    }
+
+    /// Forgets everything: somebody else has written.
+    pub fn forget(&self) {
+        self.known.lock().forget();
     }
 
     fn write(&self) -> Writing<'_> {
@@ -112,13 +144,26 @@ impl CachedCatalog {
         }
     }
 
+    /// What to answer when nothing could be asked: what is remembered for a little longer, or the failure.
+    fn instead<T>(
+        &self,
+        error: CatalogError,
+        remembered: impl FnOnce(&Known, Duration) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let away = matches!(error, CatalogError::Store(_)) && !self.stale.is_zero();
+        match remembered(&self.known.lock(), self.age + self.stale).filter(|_| away) {
+            Some(known) => Ok(Some(known)),
+            None => Err(error),
+        }
+    }
+
     async fn role(
         &self,
-        principal: PrincipalId,
+        holders: String,
         scope: Scope,
         ask: impl Future<Output = Result<Option<Role>>> + Send,
     ) -> Result<Option<Role>> {
-        let key = (principal, scope);
+        let key = (holders, scope);
         if let Some(role) = self.known.lock().roles.get(&key, self.age) {
             return Ok(role);
         }
@@ -126,6 +171,27 @@ impl CachedCatalog {
         let role = ask.await?;
         self.keep(writes, |known| known.roles.put(key, role));
         Ok(role)
+    }
+
+    async fn identity<K: Eq + Hash + Send>(
+        &self,
+        of: impl Fn(&Known) -> &Answers<K, Identity> + Send,
+        of_mut: impl FnOnce(&mut Known) -> &mut Answers<K, Identity> + Send,
+        key: K,
+        ask: impl Future<Output = Result<Option<Identity>>> + Send,
+    ) -> Result<Option<Identity>> {
+        if let Some(identity) = of(&self.known.lock()).get(&key, self.age) {
+            return Ok(Some(identity));
+        }
+        let writes = self.writes();
+        let found = match ask.await {
+            Ok(found) => found,
+            Err(error) => return self.instead(error, |known, age| of(known).get(&key, age)),
+        };
+        if let Some(identity) = found.clone() {
+            self.keep(writes, |known| of_mut(known).put(key, identity));
+        }
+        Ok(found)
     }
 }
 
@@ -144,16 +210,17 @@ impl Datasets for CachedCatalog {
         self.inner.create_dataset(dataset, owner).await
     }
 
+    async fn list_namespaces(&self, caller: &Caller, page: &Page) -> Result<Listing<NamespaceRecord>> {
+        self.inner.list_namespaces(caller, page).await
+    }
+
+    async fn delete_namespace(&self, namespace: &Namespace) -> Result<()> {
+        let _writing = self.write();
+        self.inner.delete_namespace(namespace).await
+    }
+
     async fn dataset(&self, name: &DatasetName) -> Result<Option<Dataset>> {
-        if let Some(dataset) = self.known.lock().datasets.get(name, self.age) {
-            return Ok(Some(dataset));
-        }
-        let writes = self.writes();
-        let found = self.inner.dataset(name).await?;
-        if let Some(dataset) = found.clone() {
-            self.keep(writes, |known| known.datasets.put(name.clone(), dataset));
-        }
-        Ok(found)
+        self.inner.dataset(name).await
     }
 
     async fn dataset_by_id(&self, id: DatasetId) -> Result<Option<Dataset>> {
@@ -215,17 +282,29 @@ impl Principals for CachedCatalog {
         self.inner.create_token(token).await
     }
 
-    async fn authenticate(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Authenticated>> {
-        if let Some(known) = self.known.lock().tokens.get(hash, self.age) {
-            // It may have ended since.
-            return Ok(Some(known).filter(|known| known.expires_at.is_none_or(|end| end > now)));
-        }
-        let writes = self.writes();
-        let found = self.inner.authenticate(hash, now).await?;
-        if let Some(authenticated) = found.clone() {
-            self.keep(writes, |known| known.tokens.put(*hash, authenticated));
-        }
-        Ok(found)
+    async fn authenticate(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Identity>> {
+        let ask = self.inner.authenticate(hash, now);
+        let found = self.identity(|known| &known.tokens, |known| &mut known.tokens, *hash, ask).await?;
+        // It may have ended since it was remembered.
+        Ok(found.filter(|identity| identity.expires_at.is_none_or(|end| end > now)))
+    }
+
+    async fn identify_external(&self, external: &ExternalId, groups: &[String]) -> Result<Option<Identity>> {
+        let ask = self.inner.identify_external(external, groups);
+        let key = (external.clone(), groups.to_vec());
+        self.identity(|known| &known.external, |known| &mut known.external, key, ask).await
+    }
+
+    async fn set_password(&self, id: PrincipalId, password: Option<PasswordHash>) -> Result<()> {
+        self.inner.set_password(id, password).await
+    }
+
+    async fn attempt_login(&self, name: &str, now: DateTime<Utc>) -> Result<Attempt> {
+        self.inner.attempt_login(name, now).await
+    }
+
+    async fn finish_login(&self, name: &str) -> Result<()> {
+        self.inner.finish_login(name).await
     }
 
     async fn list_tokens(&self, principal: PrincipalId) -> Result<Vec<TokenRecord>> {
@@ -243,37 +322,122 @@ impl Principals for CachedCatalog {
 }
 
 #[async_trait]
+impl Groups for CachedCatalog {
+    async fn create_group(&self, name: &str) -> Result<Group> {
+        let _writing = self.write();
+        self.inner.create_group(name).await
+    }
+
+    async fn group(&self, id: GroupId) -> Result<Option<Group>> {
+        self.inner.group(id).await
+    }
+
+    async fn group_by_name(&self, name: &str) -> Result<Option<Group>> {
+        self.inner.group_by_name(name).await
+    }
+
+    async fn list_groups(&self, page: &Page) -> Result<Listing<Group>> {
+        self.inner.list_groups(page).await
+    }
+
+    async fn delete_group(&self, id: GroupId) -> Result<()> {
+        let _writing = self.write();
+        self.inner.delete_group(id).await
+    }
+
+    async fn add_member(&self, group: GroupId, principal: PrincipalId) -> Result<()> {
+        let _writing = self.write();
+        self.inner.add_member(group, principal).await
+    }
+
+    async fn remove_member(&self, group: GroupId, principal: PrincipalId) -> Result<()> {
+        let _writing = self.write();
+        self.inner.remove_member(group, principal).await
+    }
+
+    async fn members(&self, group: GroupId, page: &Page) -> Result<Listing<Principal>> {
+        self.inner.members(group, page).await
+    }
+
+    async fn groups_of(&self, principal: PrincipalId) -> Result<Vec<Group>> {
+        self.inner.groups_of(principal).await
+    }
+}
+
+#[async_trait]
 impl Grants for CachedCatalog {
     async fn grant(&self, grant: Grant) -> Result<()> {
         let _writing = self.write();
         self.inner.grant(grant).await
     }
 
-    async fn revoke(&self, principal: PrincipalId, scope: &Scope) -> Result<()> {
+    async fn revoke(&self, grantee: Grantee, scope: &Scope) -> Result<()> {
         let _writing = self.write();
-        self.inner.revoke(principal, scope).await
+        self.inner.revoke(grantee, scope).await
     }
 
-    async fn grants_of(&self, principal: PrincipalId) -> Result<Vec<Grant>> {
-        self.inner.grants_of(principal).await
+    async fn grants_of(&self, grantee: Grantee) -> Result<Vec<Grant>> {
+        self.inner.grants_of(grantee).await
     }
 
     async fn grants_on(&self, scope: &Scope) -> Result<Vec<Grant>> {
         self.inner.grants_on(scope).await
     }
 
-    async fn role_on_dataset(&self, principal: PrincipalId, dataset: &Dataset) -> Result<Option<Role>> {
-        let ask = self.inner.role_on_dataset(principal, dataset);
-        self.role(principal, Scope::Dataset(dataset.id), ask).await
+    async fn access(&self, caller: &Caller, name: &DatasetName) -> Result<Option<Access>> {
+        let key = (caller.on_dataset(name).holders(), name.clone());
+        if let Some(access) = self.known.lock().access.get(&key, self.age) {
+            return Ok(Some(access));
+        }
+        let writes = self.writes();
+        let mut found = match self.inner.access(caller, name).await {
+            Ok(found) => found,
+            Err(error) => {
+                let read = |access: Access| Access { role: Role::Reader, ..access };
+                return self.instead(error, |known, age| known.access.get(&key, age).map(read));
+            }
+        };
+        if let Some(access) = &mut found {
+            self.keep(writes, |known| known.remember_access(key.0, access));
+        }
+        Ok(found)
     }
 
-    async fn role_on_namespace(&self, principal: PrincipalId, namespace: &Namespace) -> Result<Option<Role>> {
-        let ask = self.inner.role_on_namespace(principal, namespace);
-        self.role(principal, Scope::Namespace(namespace.clone()), ask).await
+    async fn access_by_id(&self, caller: &Caller, id: DatasetId) -> Result<Option<Access>> {
+        self.inner.access_by_id(caller, id).await
     }
 
-    async fn role_on_instance(&self, principal: PrincipalId) -> Result<Option<Role>> {
-        self.role(principal, Scope::Instance, self.inner.role_on_instance(principal)).await
+    async fn role_on_namespace(&self, caller: &Caller, namespace: &Namespace) -> Result<Option<Role>> {
+        let holders = caller.on_namespace(namespace).holders();
+        let ask = self.inner.role_on_namespace(caller, namespace);
+        self.role(holders, Scope::Namespace(namespace.clone()), ask).await
+    }
+
+    async fn role_on_instance(&self, caller: &Caller) -> Result<Option<Role>> {
+        self.role(caller.on_instance().holders(), Scope::Instance, self.inner.role_on_instance(caller)).await
+    }
+}
+
+#[async_trait]
+impl Events for CachedCatalog {
+    async fn tell_versions(&self, versions: &[(DatasetId, u64)]) -> Result<()> {
+        self.inner.tell_versions(versions).await
+    }
+
+    async fn events(&self, after: u64, limit: usize) -> Result<Feed> {
+        self.inner.events(after, limit).await
+    }
+
+    async fn last_event(&self) -> Result<u64> {
+        self.inner.last_event().await
+    }
+
+    async fn wait_for_event(&self, after: u64, within: Duration) -> Result<u64> {
+        self.inner.wait_for_event(after, within).await
+    }
+
+    async fn forget_events(&self, before: DateTime<Utc>) -> Result<u64> {
+        self.inner.forget_events(before).await
     }
 }
 

@@ -61,7 +61,11 @@ impl Column {
     }
 
     fn invalid(&self, why: &str) -> CatalogError {
-        CatalogError::Invalid { what: "column name", value: self.name.chars().take(80).collect(), why: why.to_owned() }
+        CatalogError::Invalid {
+            what: "column name".into(),
+            value: self.name.chars().take(80).collect(),
+            why: why.to_owned(),
+        }
     }
 }
 

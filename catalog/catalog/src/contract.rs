@@ -1,26 +1,35 @@
 //! The contract suites: what the traits promise, as code that every implementation runs.
 //!
 //! Each suite takes a function that makes a new, empty catalog, and panics where a promise is broken.
-//! An implementation calls [`datasets`], [`principals`], [`grants`], [`owner`] and [`races`] from its tests. It is
+//! An implementation calls [`datasets`], [`principals`], [`groups`], [`grants`], [`events`], [`owner`] and
+//! [`races`] from its tests. It is
 //! ordinary public code so that an implementation in any crate can be held to it.
 
 use std::sync::Arc;
 
+use chrono::Utc;
+
 use crate::error::Result;
-use crate::grant::{Grant, Role, Scope};
+use crate::grant::{Grant, Grantee, Role, Scope};
 use crate::name::{DatasetName, Namespace};
-use crate::principal::{NewPrincipal, Principal, PrincipalKind};
-use crate::{Catalog, Column, ColumnType, Dataset, NewDataset};
+use crate::principal::{NewPrincipal, NewToken, Principal, PrincipalKind};
+use crate::{ApiToken, Caller, Catalog, Column, ColumnType, Dataset, NewDataset, TokenScope};
 
 mod changes;
 mod datasets;
+mod events;
 mod grants;
+mod groups;
+mod login;
 mod owner;
 mod principals;
 mod races;
+mod sight;
 
 pub use datasets::datasets;
+pub use events::events;
 pub use grants::grants;
+pub use groups::groups;
 pub use owner::owner;
 pub use principals::principals;
 pub use races::races;
@@ -39,7 +48,7 @@ fn new_dataset(text: &str) -> NewDataset {
 }
 
 fn new_user(name: &str) -> NewPrincipal {
-    NewPrincipal { name: name.to_owned(), kind: PrincipalKind::User }
+    NewPrincipal { name: name.to_owned(), kind: PrincipalKind::User, external: None }
 }
 
 async fn user(catalog: &Arc<dyn Catalog>, name: &str) -> Principal {
@@ -54,8 +63,16 @@ async fn dataset(catalog: &Arc<dyn Catalog>, text: &str, owner: &Principal) -> D
 }
 
 async fn grant(catalog: &Arc<dyn Catalog>, principal: &Principal, scope: Scope, role: Role) {
-    let grant = Grant { principal: principal.id, scope, role };
+    let grant = Grant { grantee: Grantee::Principal(principal.id), scope, role };
     catalog.grant(grant).await.expect("a possible grant");
+}
+
+/// The principal as it comes with a token of these limits.
+async fn caller(catalog: &Arc<dyn Catalog>, principal: &Principal, scope: TokenScope) -> Caller {
+    let hash = ApiToken::generate().hash();
+    let new = NewToken { principal: principal.id, name: "test".to_owned(), hash, expires_at: None, scope };
+    catalog.create_token(new).await.expect("kept");
+    catalog.authenticate(&hash, Utc::now()).await.expect("answer").expect("it works").into()
 }
 
 /// The call failed with this code.

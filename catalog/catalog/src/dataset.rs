@@ -10,6 +10,7 @@ use crate::error::{CatalogError, Result};
 use crate::ids::{DatasetId, PrincipalId};
 use crate::name::{DatasetName, Namespace};
 use crate::page::{Listing, Page};
+use crate::policy::Policy;
 
 /// Where a dataset's rows come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,7 +52,7 @@ pub struct GeometryColumn {
 }
 
 /// What the catalog knows of one dataset. Its version and rows are in storage, not here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dataset {
     /// Names it for ever, also after a rename; names its folder in storage.
     pub id: DatasetId,
@@ -73,6 +74,9 @@ pub struct Dataset {
     pub geometry: Option<GeometryColumn>,
     /// Who may read without a grant.
     pub visibility: Visibility,
+    /// What its readers get of it; all of it when there is none.
+    #[serde(default)]
+    pub policy: Option<Policy>,
     /// Free text for people.
     pub description: String,
     /// When it was created; microseconds are kept.
@@ -105,7 +109,7 @@ impl Dataset {
 }
 
 /// A dataset to create.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewDataset {
     /// The id, chosen by the caller so that storage can be prepared first.
     pub id: DatasetId,
@@ -175,18 +179,20 @@ fn check_text(text: &str) -> Result<()> {
 }
 
 /// What to change of a dataset; what is `None` stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetChange {
     /// Free text for people.
     pub description: Option<String>,
     /// Who may read without a grant.
     pub visibility: Option<Visibility>,
+    /// What readers get of it; an empty one takes it away.
+    pub policy: Option<Policy>,
     /// All columns that the table has. Whoever comes first: those of the later version count.
     pub columns: Option<ColumnsAt>,
 }
 
 /// The columns of a version of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnsAt {
     /// The version.
     pub version: u64,
@@ -198,6 +204,7 @@ impl DatasetChange {
     /// Checks what needs no look-up; every implementation calls it before it stores anything.
     pub fn check(&self) -> Result<()> {
         self.columns.as_ref().map_or(Ok(()), |known| Column::check_all(&known.columns))?;
+        self.policy.as_ref().map_or(Ok(()), Policy::check)?;
         self.description.as_deref().map_or(Ok(()), check_text)
     }
 
@@ -210,6 +217,9 @@ impl DatasetChange {
             dataset.schema_version = version;
             dataset.forget_lost_columns();
         }
+        if let Some(policy) = self.policy {
+            dataset.policy = Some(policy).filter(|policy| !policy.is_empty());
+        }
         if let Some(description) = self.description {
             dataset.description = description;
         }
@@ -220,11 +230,20 @@ impl DatasetChange {
 }
 
 fn invalid(what: &'static str, value: &str, why: &str) -> CatalogError {
-    CatalogError::Invalid { what, value: value.chars().take(80).collect(), why: why.to_owned() }
+    CatalogError::Invalid { what: what.into(), value: value.chars().take(80).collect(), why: why.to_owned() }
+}
+
+/// A namespace as lists have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceRecord {
+    /// The name.
+    pub name: Namespace,
+    /// When it was created; microseconds are kept.
+    pub created_at: DateTime<Utc>,
 }
 
 /// A dataset that was deleted and whose files wait to be removed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {
     /// The deleted dataset.
     pub id: DatasetId,
@@ -240,6 +259,13 @@ pub trait Datasets: Send + Sync {
 
     /// Whether the namespace exists.
     async fn namespace_exists(&self, namespace: &Namespace) -> Result<bool>;
+
+    /// The namespaces that `caller` may see, by name: those on which it has a role, and those of datasets that it may see.
+    /// Errors: `Invalid` for a cursor that no listing gave.
+    async fn list_namespaces(&self, caller: &Caller, page: &Page) -> Result<Listing<NamespaceRecord>>;
+
+    /// Deletes a namespace that has no dataset, with the grants on it. Errors: `NotFound`, `NotEmpty`.
+    async fn delete_namespace(&self, namespace: &Namespace) -> Result<()>;
 
     /// Creates a dataset in an existing namespace and makes `owner` its owner, both or neither.
     ///

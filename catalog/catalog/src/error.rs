@@ -1,5 +1,6 @@
 //! The one list of error kinds, and the catalog's own errors.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -77,7 +78,7 @@ pub enum CatalogError {
     #[error("{what} `{value}` is not valid: {why}")]
     Invalid {
         /// What the value is ("namespace", "column name").
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The value as it was given.
         value: String,
         /// The rule it breaks.
@@ -87,7 +88,7 @@ pub enum CatalogError {
     #[error("{what} `{name}` does not exist")]
     NotFound {
         /// What was looked for ("dataset", "principal").
-        what: &'static str,
+        what: Cow<'static, str>,
         /// Its name or id.
         name: String,
     },
@@ -95,13 +96,19 @@ pub enum CatalogError {
     #[error("{what} `{name}` already exists")]
     AlreadyExists {
         /// What was to be created.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// Its name.
         name: String,
     },
     /// The change would leave the instance without an owner.
     #[error("the last owner of the instance cannot be removed: make another principal owner first")]
     LastOwner,
+    /// A namespace holds datasets.
+    #[error("the namespace `{name}` is not empty: delete its datasets first")]
+    NotEmpty {
+        /// Its name.
+        name: String,
+    },
     /// The store behind the catalog failed or could not be reached.
     #[error("the catalog's store failed: {0}")]
     Store(#[source] Box<dyn StdError + Send + Sync>),
@@ -119,7 +126,7 @@ impl CatalogError {
         match self {
             Self::Invalid { .. } => ErrorKind::Invalid,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::AlreadyExists { .. } | Self::LastOwner => ErrorKind::Conflict,
+            Self::AlreadyExists { .. } | Self::LastOwner | Self::NotEmpty { .. } => ErrorKind::Conflict,
             Self::Store(_) | Self::Full(_) => ErrorKind::Unavailable,
             Self::Corrupt(_) => ErrorKind::Internal,
         }
@@ -132,6 +139,7 @@ impl CatalogError {
             Self::NotFound { .. } => "not_found",
             Self::AlreadyExists { .. } => "already_exists",
             Self::LastOwner => "last_owner",
+            Self::NotEmpty { .. } => "namespace_not_empty",
             Self::Store(_) => "catalog_unavailable",
             Self::Full(_) => "storage_full",
             Self::Corrupt(_) => "internal",

@@ -48,6 +48,7 @@ macro_rules! id {
 }
 
 id!(DatasetId, "dataset");
+id!(GroupId, "group");
 id!(LakeId, "lake, the root that holds all tables");
 id!(PrincipalId, "principal");
 id!(TokenId, "API token");

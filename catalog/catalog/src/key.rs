@@ -4,10 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use rand::RngExt as _;
+use serde::{Deserialize, Serialize};
+
+use crate::hex;
 
 /// 32 random bytes with which the gateways of an instance sign what they hand out, such as the handle of a prepared
 /// statement, so that any of them can take it back. Kept by the catalog; shown to nobody.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct InstanceKey([u8; 32]);
 
 impl InstanceKey {
@@ -23,12 +27,21 @@ impl InstanceKey {
 
     /// 64 hexadecimal digits, as the catalog stores it.
     pub fn to_hex(&self) -> String {
-        use fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex::write(&self.0)
+    }
+}
+
+impl From<InstanceKey> for String {
+    fn from(key: InstanceKey) -> Self {
+        key.to_hex()
+    }
+}
+
+impl TryFrom<String> for InstanceKey {
+    type Error = ParseKeyError;
+
+    fn try_from(text: String) -> Result<Self, ParseKeyError> {
+        text.parse()
     }
 }
 
@@ -41,14 +54,7 @@ impl FromStr for InstanceKey {
     type Err = ParseKeyError;
 
     fn from_str(text: &str) -> Result<Self, ParseKeyError> {
-        let mut bytes = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(ParseKeyError);
-        }
-        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
-            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| ParseKeyError)?;
-        }
-        Ok(Self(bytes))
+        hex::read(text).map(Self).ok_or(ParseKeyError)
     }
 }
 

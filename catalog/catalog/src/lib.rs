@@ -4,17 +4,23 @@
 //! It holds metadata and decides who may do what. It is not a storage engine and never sees table
 //! data: nothing here knows Arrow, DataFusion, HTTP or a path.
 //!
-//! The main type is the [`Catalog`] trait, the sum of [`Datasets`], [`Principals`] and [`Grants`].
+//! The main type is the [`Catalog`] trait, the sum of [`Datasets`], [`Principals`], [`Groups`], [`Grants`] and
+//! [`Events`].
 //! [`MemoryCatalog`] implements it in memory; `lakegate-catalog-sql` does on SQLite and PostgreSQL.
 //! [`contract`] holds the suites that every implementation must pass.
 
 mod access;
+mod arc;
 mod cached;
 mod column;
 pub mod contract;
 mod dataset;
+mod door;
 mod error;
+mod event;
 mod grant;
+mod group;
+mod hex;
 mod ids;
 mod key;
 mod memory;
@@ -22,35 +28,44 @@ mod name;
 mod owner;
 mod pace;
 mod page;
+mod password;
+mod policy;
 mod principal;
 mod shares;
 mod token;
+mod token_scope;
 
-pub use access::{Access, Caller};
+pub use access::{Access, Caller, Identity};
 pub use cached::CachedCatalog;
 pub use column::{Column, ColumnType, ParseTypeError};
 pub use dataset::{
-    ColumnsAt, Dataset, DatasetChange, DatasetKind, Datasets, GeometryColumn, MergeStrategy, NewDataset, Tombstone,
-    Visibility,
+    ColumnsAt, Dataset, DatasetChange, DatasetKind, Datasets, GeometryColumn, MergeStrategy, NamespaceRecord,
+    NewDataset, Tombstone, Visibility,
 };
+pub use door::{Bearer, Door, DoorError, NotVouched, Vouched, Vouching};
 pub use error::{CatalogError, ErrorKind, Result};
-pub use grant::{Grant, Grants, Role, Scope};
-pub use ids::{DatasetId, LakeId, PrincipalId, TokenId};
+pub use event::{Change, Event, Events, Feed, MAX_EVENTS, Subject};
+pub use grant::{Grant, Grantee, Grants, Role, Scope};
+pub use group::{Group, Groups};
+pub use ids::{DatasetId, GroupId, LakeId, PrincipalId, TokenId};
 pub use key::{InstanceKey, ParseKeyError};
 pub use memory::MemoryCatalog;
 pub use name::{DatasetName, Namespace};
 pub use owner::ensure_owner;
 pub use pace::Pace;
 pub use page::{Listing, Page};
-pub use principal::{Authenticated, NewPrincipal, NewToken, Principal, PrincipalKind, Principals, TokenRecord};
+pub use password::{Attempt, Failures, Login, PasswordHash, log_in};
+pub use policy::{Mask, Policy};
+pub use principal::{ExternalId, NewPrincipal, NewToken, Principal, PrincipalKind, Principals, TokenRecord};
 pub use shares::Shares;
 pub use token::{ApiToken, TokenHash};
+pub use token_scope::{Action, DatasetPattern, TokenScope};
 
 use async_trait::async_trait;
 
 /// All that the gateway asks of a catalog.
 #[async_trait]
-pub trait Catalog: Datasets + Principals + Grants + 'static {
+pub trait Catalog: Datasets + Principals + Groups + Grants + Events + 'static {
     /// Reaches the backing store and answers once it has really answered; `/readyz` calls it.
     async fn ping(&self) -> Result<()>;
 

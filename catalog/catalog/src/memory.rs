@@ -1,7 +1,9 @@
 //! The catalog in memory: for tests, and for instances that keep nothing.
 
 mod datasets;
+mod events;
 mod grants;
+mod groups;
 mod principals;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,12 +15,15 @@ use parking_lot::Mutex;
 use crate::Catalog;
 use crate::dataset::{Dataset, Tombstone};
 use crate::error::{CatalogError, Result};
-use crate::grant::{Role, Scope};
-use crate::ids::{DatasetId, LakeId, PrincipalId};
+use crate::grant::{Grantee, Role, Scope};
+use crate::group::Group;
+use crate::ids::{DatasetId, GroupId, LakeId, PrincipalId};
 use crate::key::InstanceKey;
 use crate::name::{DatasetName, Namespace};
-use crate::principal::{NewPrincipal, NewToken, Principal, TokenRecord};
+use crate::password::{Failures, PasswordHash};
+use crate::principal::{ExternalId, NewPrincipal, NewToken, Principal, TokenRecord};
 use crate::token::TokenHash;
+use crate::token_scope::TokenScope;
 
 /// A [`Catalog`] of plain maps behind one lock. Nothing waits while the lock is held, and nothing
 /// outlives the value.
@@ -36,13 +41,20 @@ impl MemoryCatalog {
 
 #[derive(Default)]
 struct State {
-    namespaces: BTreeSet<Namespace>,
+    namespaces: BTreeMap<Namespace, DateTime<Utc>>,
     datasets: BTreeMap<DatasetName, Dataset>,
     /// In order of deletion.
     tombstones: Vec<Tombstone>,
     principals: BTreeMap<String, Principal>,
+    external: HashMap<ExternalId, PrincipalId>,
+    passwords: HashMap<PrincipalId, PasswordHash>,
+    /// By name, with the time of the last one.
+    failures: HashMap<String, (DateTime<Utc>, Failures)>,
     tokens: HashMap<TokenHash, TokenRecord>,
-    grants: BTreeMap<(PrincipalId, Scope), Role>,
+    groups: BTreeMap<String, Group>,
+    members: BTreeSet<(GroupId, PrincipalId)>,
+    grants: BTreeMap<(Grantee, Scope), Role>,
+    told: events::Told,
     lake: Option<LakeId>,
     key: Option<InstanceKey>,
 }
@@ -56,21 +68,19 @@ impl State {
         self.principals.values().find(|principal| principal.id == id).ok_or_else(|| not_found("principal", &id))
     }
 
-    fn role(&self, principal: PrincipalId, scope: Scope) -> Option<Role> {
-        self.grants.get(&(principal, scope)).copied()
-    }
-
-    fn owners(&self) -> impl Iterator<Item = PrincipalId> {
-        let owner = |((id, scope), role): (&(PrincipalId, Scope), &Role)| {
-            (*scope == Scope::Instance && *role == Role::Owner).then_some(*id)
+    /// Principals that own the instance by themselves.
+    fn owners(&self) -> impl Iterator<Item = Grantee> {
+        let owner = |((who, scope), role): (&(Grantee, Scope), &Role)| {
+            let owns = matches!(who, Grantee::Principal(_)) && *scope == Scope::Instance && *role == Role::Owner;
+            owns.then_some(*who)
         };
         self.grants.iter().filter_map(owner)
     }
 
     /// Refuses to take the role `owner` from the only principal that has it on the instance.
-    fn check_not_last_owner(&self, principal: PrincipalId) -> Result<()> {
+    fn check_not_last_owner(&self, grantee: Grantee) -> Result<()> {
         let mut owners = self.owners();
-        let last = owners.next() == Some(principal) && owners.next().is_none();
+        let last = owners.next() == Some(grantee) && owners.next().is_none();
         if last { Err(CatalogError::LastOwner) } else { Ok(()) }
     }
 
@@ -84,11 +94,11 @@ fn now() -> DateTime<Utc> {
 }
 
 fn not_found(what: &'static str, name: &impl ToString) -> CatalogError {
-    CatalogError::NotFound { what, name: name.to_string() }
+    CatalogError::NotFound { what: what.into(), name: name.to_string() }
 }
 
 fn already_exists(what: &'static str, name: &impl ToString) -> CatalogError {
-    CatalogError::AlreadyExists { what, name: name.to_string() }
+    CatalogError::AlreadyExists { what: what.into(), name: name.to_string() }
 }
 
 #[async_trait]
@@ -113,8 +123,9 @@ impl Catalog for MemoryCatalog {
             name: "owner".to_owned(),
             hash: *token,
             expires_at: None,
+            scope: TokenScope::default(),
         })?;
-        state.grants.insert((owner.id, Scope::Instance), Role::Owner);
+        state.grants.insert((Grantee::Principal(owner.id), Scope::Instance), Role::Owner);
         Ok(Some(owner))
     }
 

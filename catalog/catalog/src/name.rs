@@ -13,7 +13,7 @@ const RESERVED: [&str; 3] = ["system", "information_schema", "lake"];
 const RULE: &str = "it must match [a-z][a-z0-9_]{0,62}";
 
 fn check(what: &'static str, text: &str) -> Result<()> {
-    let invalid = |why: &str| CatalogError::Invalid { what, value: clip(text), why: why.to_owned() };
+    let invalid = |why: &str| CatalogError::Invalid { what: what.into(), value: clip(text), why: why.to_owned() };
     let bytes = text.as_bytes();
     let starts_well = bytes.first().is_some_and(u8::is_ascii_lowercase);
     let continues_well = bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_');
@@ -115,7 +115,7 @@ impl FromStr for DatasetName {
     fn from_str(text: &str) -> Result<Self> {
         let Some((namespace, dataset)) = text.split_once('.') else {
             return Err(CatalogError::Invalid {
-                what: "dataset name",
+                what: "dataset name".into(),
                 value: clip(text),
                 why: "it must be written namespace.dataset".to_owned(),
             });

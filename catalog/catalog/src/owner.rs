@@ -12,7 +12,7 @@ use crate::token::ApiToken;
 /// it down first and calls [`Catalog::create_first_owner`] itself.
 pub async fn ensure_owner(catalog: &dyn Catalog, name: &str) -> Result<Option<ApiToken>> {
     let token = ApiToken::generate();
-    let owner = NewPrincipal { name: name.to_owned(), kind: PrincipalKind::User };
+    let owner = NewPrincipal { name: name.to_owned(), kind: PrincipalKind::User, external: None };
     let created = catalog.create_first_owner(owner, &token.hash()).await?;
     Ok(created.map(|_| token))
 }

@@ -1,9 +1,11 @@
 //! Pages of long lists.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{CatalogError, Result};
 
 /// Which part of a list the caller wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// At most this many items, 1 to [`Page::MAX`].
     pub limit: usize,
@@ -27,7 +29,7 @@ impl Page {
             return Ok(None);
         };
         parse(cursor).map(Some).ok_or_else(|| CatalogError::Invalid {
-            what: "cursor",
+            what: "cursor".into(),
             value: cursor.chars().take(80).collect(),
             why: "send the `next` of the page before, unchanged".to_owned(),
         })
@@ -46,7 +48,7 @@ impl Default for Page {
 }
 
 /// One page of a list, in a stable order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing<T> {
     /// The items.
     pub items: Vec<T>,

@@ -4,10 +4,13 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::access::Identity;
 use crate::error::{CatalogError, Result};
 use crate::ids::{PrincipalId, TokenId};
 use crate::page::{Listing, Page};
+use crate::password::{Attempt, PasswordHash};
 use crate::token::TokenHash;
+use crate::token_scope::TokenScope;
 
 /// What kind of caller a principal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -17,10 +20,12 @@ pub enum PrincipalKind {
     User,
     /// A program.
     Service,
+    /// A gateway of this instance: it may ask the companion, and nothing else.
+    Gateway,
 }
 
 /// Someone or something that calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     /// Names it for ever.
     pub id: PrincipalId,
@@ -33,22 +38,46 @@ pub struct Principal {
 }
 
 /// A principal to create.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewPrincipal {
     /// The name; must be free and match `[a-z][a-z0-9_.@-]{0,62}`.
     pub name: String,
     /// Person or program.
     pub kind: PrincipalKind,
+    /// Who it is to an issuer of tokens, if it comes from one; must be free.
+    #[serde(default)]
+    pub external: Option<ExternalId>,
+}
+
+/// Who a principal is to somebody else who vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalId {
+    /// The issuer, `iss` of its tokens.
+    pub issuer: String,
+    /// The principal there, `sub`.
+    pub subject: String,
 }
 
 impl NewPrincipal {
-    /// Checks the name's rule; every implementation calls it before it stores anything.
+    /// Checks the rules of its texts; every implementation calls it before it stores anything.
     pub fn check(&self) -> Result<()> {
+        let text =
+            |text: &String| !text.is_empty() && text.chars().count() <= 256 && !text.chars().any(char::is_control);
+        if let Some(external) = &self.external
+            && !(text(&external.issuer) && text(&external.subject))
+        {
+            return Err(CatalogError::Invalid {
+                what: "external id".into(),
+                value: external.subject.chars().take(80).collect(),
+                why: "issuer and subject have 1 to 256 characters, none of them a control character".to_owned(),
+            });
+        }
         if Self::valid_name(&self.name) {
             return Ok(());
         }
         Err(CatalogError::Invalid {
-            what: "principal name",
+            what: "principal name".into(),
             value: self.name.chars().take(80).collect(),
             why: "it must match [a-z][a-z0-9_.@-]{0,62}".to_owned(),
         })
@@ -68,7 +97,7 @@ impl NewPrincipal {
 }
 
 /// What the catalog keeps of a token: never the token itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRecord {
     /// Names the token for listing and revoking.
     pub id: TokenId,
@@ -80,10 +109,13 @@ pub struct TokenRecord {
     pub created_at: DateTime<Utc>,
     /// When it stops working; `None` never.
     pub expires_at: Option<DateTime<Utc>>,
+    /// What it is limited to.
+    #[serde(default)]
+    pub scope: TokenScope,
 }
 
 /// A token to keep.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewToken {
     /// Whose it is.
     pub principal: PrincipalId,
@@ -93,35 +125,30 @@ pub struct NewToken {
     pub hash: TokenHash,
     /// When it stops working; microseconds are kept.
     pub expires_at: Option<DateTime<Utc>>,
+    /// What it is limited to.
+    #[serde(default)]
+    pub scope: TokenScope,
 }
 
 impl NewToken {
-    /// Checks the name's rule; every implementation calls it before it stores anything.
+    /// Checks the rules of name and scope; every implementation calls it before it stores anything.
     pub fn check(&self) -> Result<()> {
+        self.scope.check()?;
         if self.name.chars().count() <= 100 && !self.name.chars().any(char::is_control) {
             return Ok(());
         }
         Err(CatalogError::Invalid {
-            what: "token name",
+            what: "token name".into(),
             value: self.name.chars().take(80).collect(),
             why: "it must have at most 100 characters, none of them a control character".to_owned(),
         })
     }
 }
 
-/// Whom a token stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authenticated {
-    /// The principal.
-    pub principal: Principal,
-    /// When the token stops working; what the caller makes with it must not outlive it.
-    pub expires_at: Option<DateTime<Utc>>,
-}
-
 /// Principals and tokens.
 #[async_trait]
 pub trait Principals: Send + Sync {
-    /// Creates a principal. Errors: `AlreadyExists`, `Invalid`.
+    /// Creates a principal. Errors: `AlreadyExists` for the name or the external id, `Invalid`.
     async fn create_principal(&self, principal: NewPrincipal) -> Result<Principal>;
 
     /// The principal with this id.
@@ -140,9 +167,22 @@ pub trait Principals: Send + Sync {
     /// already, `Invalid`.
     async fn create_token(&self, token: NewToken) -> Result<TokenRecord>;
 
-    /// The principal whose unexpired token has this hash, and the token's end. A token works while
-    /// `now` is before `expires_at`.
-    async fn authenticate(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Authenticated>>;
+    /// Whom the unexpired token with this hash stands for. A token works while `now` is before `expires_at`.
+    async fn authenticate(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Identity>>;
+
+    /// Whom an issuer's token stands for: the principal that has this external id, in its own groups and in those of
+    /// `groups`, names of the issuer's, that there are. Limits and end are the token's, and for the caller to set.
+    async fn identify_external(&self, external: &ExternalId, groups: &[String]) -> Result<Option<Identity>>;
+
+    /// Sets a principal's password, or takes it away; wrong passwords are forgotten. Errors: `NotFound`.
+    async fn set_password(&self, id: PrincipalId, password: Option<PasswordHash>) -> Result<()>;
+
+    /// Looks up whose password is to be compared, and counts a wrong one for this name, whether or not there is such a
+    /// principal. [`crate::log_in`] is what calls it.
+    async fn attempt_login(&self, name: &str, now: DateTime<Utc>) -> Result<Attempt>;
+
+    /// The password was right: wrong ones for this name are forgotten.
+    async fn finish_login(&self, name: &str) -> Result<()>;
 
     /// The tokens of a principal, oldest first, expired ones too.
     async fn list_tokens(&self, principal: PrincipalId) -> Result<Vec<TokenRecord>>;

@@ -50,7 +50,7 @@ mod tests {
 
     fn principal(name: &str) -> Caller {
         let id = PrincipalId::generate();
-        Caller::Principal(Principal {
+        Caller::from(Principal {
             id,
             name: name.to_owned(),
             kind: PrincipalKind::User,

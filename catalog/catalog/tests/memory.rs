@@ -19,8 +19,18 @@ async fn keeps_the_contract_of_principals() {
 }
 
 #[tokio::test]
+async fn keeps_the_contract_of_groups() {
+    contract::groups(make).await;
+}
+
+#[tokio::test]
 async fn keeps_the_contract_of_grants() {
     contract::grants(make).await;
+}
+
+#[tokio::test]
+async fn keeps_the_contract_of_events() {
+    contract::events(make).await;
 }
 
 #[tokio::test]
@@ -35,14 +45,16 @@ async fn keeps_the_contract_in_races() {
 
 /// Remembers for longer than a test runs: what is stale would show.
 async fn cached() -> Arc<dyn Catalog> {
-    Arc::new(CachedCatalog::new(make().await, std::time::Duration::from_secs(3600)))
+    Arc::new(CachedCatalog::new(make().await, std::time::Duration::from_secs(3600), std::time::Duration::ZERO))
 }
 
 #[tokio::test]
 async fn keeps_the_contract_behind_a_cache() {
     contract::datasets(cached).await;
     contract::principals(cached).await;
+    contract::groups(cached).await;
     contract::grants(cached).await;
+    contract::events(cached).await;
     contract::owner(cached).await;
     contract::races(cached).await;
 }

@@ -113,6 +113,11 @@ impl Ingest {
         Self { catalog, lake, limits, places, creating: Turns::default(), counts: Counts::default() }
     }
 
+    /// Where rows go.
+    pub fn lake(&self) -> &Arc<Lake> {
+        &self.lake
+    }
+
     /// What a push may use.
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -166,7 +171,7 @@ impl Ingest {
             Create::Never => None,
             _ => Some(self.creating.turn(name, self.limits.timeout).await?),
         };
-        let found = Access::find(self.catalog.as_ref(), caller, name).await?;
+        let found = self.catalog.access(caller, name).await?;
         let key = key.map(|key| key_hash(caller, key)).transpose()?;
         match create {
             _ if key.is_none() => body.unhashed(),
@@ -185,7 +190,7 @@ impl Ingest {
             Create::Replace => (Role::Owner, "replacing"),
             _ => (Role::Writer, "pushing to"),
         };
-        require(&access, role, doing)?;
+        require(caller, &access, role, doing)?;
         let table = self.table(&access.dataset).await?;
         let committed = match create {
             Create::New => self.created_before(name, &table, key, body).await?,
@@ -301,9 +306,9 @@ impl Ingest {
     }
 }
 
-fn require(access: &Access, role: Role, doing: &str) -> Result<()> {
+fn require(caller: &Caller, access: &Access, role: Role, doing: &str) -> Result<()> {
     let what = format!("{doing} `{}`", access.dataset.name);
-    access.require(role).map_err(|_| IngestError::Denied { what, role, on: "it".to_owned() })
+    access.require(caller, role).map_err(|_| IngestError::Denied { what, role, on: "it".to_owned() })
 }
 
 /// The scope of a key is principal and dataset; the dataset is the table that keeps it.

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OnceCell, oneshot};
 use url::Url;
 
+use crate::commits::Commits;
 use crate::compact::{CompactOptions, Compacted};
 use crate::damage::{Damage, Damages, LOG};
 use crate::error::{LakeError, Result};
@@ -48,6 +49,7 @@ pub struct Lake {
     window: Duration,
     tables: Mutex<HashMap<DatasetId, Arc<OnceCell<Arc<Table>>>>>,
     upkeep: Arc<Queue>,
+    commits: Arc<Commits>,
 }
 
 impl Lake {
@@ -62,7 +64,13 @@ impl Lake {
             window: options.idempotency_window,
             tables: Mutex::default(),
             upkeep: Arc::default(),
+            commits: Arc::default(),
         }))
+    }
+
+    /// What is committed through this lake, for whoever tells others.
+    pub fn commits(&self) -> Arc<Commits> {
+        Arc::clone(&self.commits)
     }
 
     /// A lake that lives as long as the process, for tests.
@@ -98,7 +106,7 @@ impl Lake {
         };
         let open = || async {
             let log = Log::new(&self.root, &self.damages, id)?;
-            Table::open(log, id, self.window, Arc::clone(&self.upkeep)).await.map(Arc::new)
+            Table::open(log, id, self.window, Arc::clone(&self.upkeep), Arc::clone(&self.commits)).await.map(Arc::new)
         };
         match cell.get_or_try_init(open).await.cloned() {
             Err(LakeError::NoTable) => {

@@ -10,6 +10,7 @@
 mod alter;
 mod append;
 mod backup;
+mod commits;
 mod compact;
 mod damage;
 mod durable;
@@ -33,6 +34,7 @@ mod writer;
 
 pub use append::{Append, Committed};
 pub use backup::Copied;
+pub use commits::Commits;
 pub use compact::{CompactOptions, Compacted};
 pub use damage::{Damage, Harm};
 pub use error::{LakeError, Result};

@@ -13,6 +13,7 @@ use lakegate_catalog::{Column, DatasetId};
 use parking_lot::{Mutex, RwLock};
 
 use crate::append::{Append, FILE_BYTES};
+use crate::commits::Commits;
 use crate::compact::{WORTH_WHILE, removal};
 use crate::damage::Damage;
 use crate::error::{LakeError, Result};
@@ -47,6 +48,7 @@ pub struct Table {
     checkpoint: AtomicU64,
     window: Duration,
     upkeep: Arc<Queue>,
+    commits: Arc<Commits>,
 }
 
 /// The start of a push.
@@ -58,7 +60,13 @@ pub enum Begin {
 }
 
 impl Table {
-    pub(crate) async fn open(log: Log, dataset: DatasetId, window: Duration, upkeep: Arc<Queue>) -> Result<Self> {
+    pub(crate) async fn open(
+        log: Log,
+        dataset: DatasetId,
+        window: Duration,
+        upkeep: Arc<Queue>,
+        commits: Arc<Commits>,
+    ) -> Result<Self> {
         let Replayed { snapshot, pushes, checkpoint } = log.replay().await?;
         Ok(Self {
             dataset,
@@ -74,6 +82,7 @@ impl Table {
             checkpoint: AtomicU64::new(checkpoint.unwrap_or(0)),
             window,
             upkeep,
+            commits,
         })
     }
 
@@ -286,6 +295,7 @@ impl Table {
                         }
                     }
                     self.ask_for_upkeep(version);
+                    self.commits.add(self.dataset, version);
                     return Ok(ControlFlow::Continue(version));
                 }
                 Attempt::Taken => {

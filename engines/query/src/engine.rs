@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use lakegate_catalog::{Caller, Catalog, ColumnType, DatasetId, DatasetName, Namespace};
+use lakegate_catalog::{Caller, Catalog, Column, ColumnType, DatasetId, DatasetName, Namespace, Policy};
 use lakegate_lake::Lake;
 use lakegate_statement::{AsOf, Explain, Params, Statement, StatementError, TypedValue};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -22,6 +22,7 @@ use crate::memory::QueryPool;
 use crate::open::{Opener, Reading};
 use crate::plan::{Described, Made, Planning, describe, plan};
 use crate::planner::Planner;
+use crate::policy;
 use crate::record::{QueryInfo, QueryState, Record, Tally, Viewer};
 use crate::running::{Queries, Running, Stop};
 use crate::session::{Opened, Sessions, Shape};
@@ -311,6 +312,14 @@ impl Engine {
         Planning { relations, sessions, threads, fetch, shape, handle: self.workers.handle().clone() }
     }
 
+    /// Checks that a policy fits a dataset with these columns: each mask is of a column that there is and can be cast to
+    /// its type, the row filter is a predicate, something stays visible, and all expressions together are no larger than
+    /// a statement. Errors: [`QueryError::InvalidPolicy`], with the position in the part that is wrong where it is known.
+    pub async fn check_policy(&self, columns: Vec<Column>, policy: Policy) -> Result<()> {
+        let sessions = Arc::clone(&self.sessions);
+        self.planner.run(move || policy::check(&columns, &policy, &sessions)).await
+    }
+
     /// The longest deadline that a query may ask for.
     pub fn max_timeout(&self) -> Duration {
         self.options.max_timeout
@@ -371,7 +380,8 @@ impl Engine {
         let QueryRequest { sql, params, as_of, namespace, .. } = request;
         let parse = move || Statement::parse_within(namespace.as_ref(), &sql, &params, functions::known());
         let statement = self.planner.run(move || Ok(parse()?)).await?;
-        let opener = Opener { catalog: self.catalog.as_ref(), lake: &self.lake, caller, as_of: &as_of };
+        let (catalog, sessions) = (self.catalog.as_ref(), &self.sessions);
+        let opener = Opener { catalog, lake: &self.lake, caller, as_of: &as_of, sessions, planner: &self.planner };
         let reading = opener.open(statement.relations()).await?;
         Ok((statement, reading))
     }

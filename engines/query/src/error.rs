@@ -15,6 +15,25 @@ pub enum QueryError {
     /// The statement, its parameters or its names are not accepted.
     #[error(transparent)]
     Statement(#[from] StatementError),
+    /// The caller's token is not for reading.
+    #[error("your token is not for reading `{0}`: it needs the action `read`")]
+    Denied(String),
+    /// The dataset's policy is not one of its table: nobody but its owners can read it. The log says why.
+    #[error(
+        "the policy of dataset `{0}` does not fit its table, so it cannot be read: ask an owner of it to correct the policy"
+    )]
+    PolicyUnfit(String),
+    /// An expression of the dataset's policy failed on a row. The log says how.
+    #[error("the policy of dataset `{0}` cannot be evaluated on its rows: ask an owner of it to correct the policy")]
+    PolicyFailed(String),
+    /// A policy that is to be stored is wrong.
+    #[error("{part}: {}", plain(error))]
+    InvalidPolicy {
+        /// Which part of it.
+        part: String,
+        /// What is wrong.
+        error: Box<QueryError>,
+    },
     /// A column that no relation in scope has.
     #[error("column `{column}` does not exist{hint}")]
     UnknownColumn {
@@ -108,11 +127,20 @@ pub enum QueryError {
     Internal,
 }
 
+/// What is wrong, where there is no statement.
+fn plain(error: &QueryError) -> String {
+    match error {
+        QueryError::InvalidStatement(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 impl QueryError {
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Statement(error) => error.kind(),
+            Self::Denied(_) | Self::PolicyUnfit(_) | Self::PolicyFailed(_) => ErrorKind::Denied,
             Self::ValueTooLarge { .. } | Self::MemoryExhausted | Self::SpillExhausted => ErrorKind::Exhausted,
             Self::Deadline(_) => ErrorKind::Deadline,
             Self::TooManyQueries { .. } => ErrorKind::Overloaded,
@@ -130,6 +158,10 @@ impl QueryError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Statement(error) => error.code(),
+            Self::Denied(_) => "denied",
+            Self::PolicyUnfit(_) => "policy_unfit",
+            Self::PolicyFailed(_) => "policy_failed",
+            Self::InvalidPolicy { .. } => "invalid_policy",
             Self::UnknownColumn { .. } => "unknown_column",
             Self::InvalidStatement(_) => "invalid_statement",
             Self::TimeoutTooLong { .. } => "timeout_too_long",
@@ -155,6 +187,7 @@ impl QueryError {
     pub fn position(&self) -> Option<Position> {
         match self {
             Self::Statement(error) => error.position(),
+            Self::InvalidPolicy { error, .. } => error.position(),
             _ => None,
         }
     }

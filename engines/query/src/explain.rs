@@ -11,6 +11,8 @@ use datafusion::common::Result;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
 
+use crate::policy;
+
 /// Columns `plan_type` and `plan`.
 pub(crate) fn schema() -> SchemaRef {
     let fields = ["plan_type", "plan"].map(|name| Field::new(name, DataType::Utf8, true));
@@ -25,10 +27,11 @@ pub(crate) fn plan(logical: &LogicalPlan, physical: &dyn ExecutionPlan) -> Resul
     Ok(MemorySourceConfig::try_new_exec(&[vec![batch]], schema(), None)?)
 }
 
-/// The text of a plan that has run, with what each step took.
+/// The text of a plan that has run, with what each step took. Where something is read under a policy that would tell of
+/// rows left out, by how they and the others are spread over files: there the plan is all.
 pub(crate) fn analyzed(logical: &str, physical: &dyn ExecutionPlan) -> Result<RecordBatch> {
     let mut text = String::new();
-    write_node(&mut text, physical, 0, true)?;
+    write_node(&mut text, physical, 0, !policy::governs(physical))?;
     rows(["logical_plan", "plan_with_metrics"], &[logical.to_owned(), text])
 }
 

@@ -6,10 +6,12 @@ use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use lakegate_catalog::{Caller, Catalog, Column, ColumnType, Dataset, DatasetKind, Page};
 use lakegate_statement::{StatementError, View};
 
 use crate::error::{QueryError, Result};
+use crate::policy::visible_columns;
 
 /// Datasets that one statement may list; more would not fit a budget.
 const MAX_DATASETS: usize = 20_000;
@@ -27,8 +29,32 @@ pub(crate) fn table(view: View, datasets: &[Dataset]) -> Result<Arc<dyn TablePro
     Ok(Arc::new(table.map_err(|e| QueryError::internal("information_schema", e))?))
 }
 
-/// All datasets that the caller may see, by name.
+/// What the catalog is asked side by side.
+const SIDE_BY_SIDE: usize = 16;
+
+/// All datasets that the caller may see, by name, each with the columns that the caller knows of.
 pub(crate) async fn visible(catalog: &dyn Catalog, caller: &Caller) -> Result<Vec<Dataset>> {
+    let all = listed(catalog, caller).await?;
+    let seen = stream::iter(all).map(|dataset| async move {
+        match &dataset.policy {
+            Some(policy) if !policy.masks.is_empty() => known(catalog, caller, dataset).await,
+            _ => Ok(Some(dataset)),
+        }
+    });
+    seen.buffered(SIDE_BY_SIDE).try_filter_map(|dataset| async { Ok(dataset) }).try_collect().await
+}
+
+/// The dataset without what its policy hides from this caller; `None` when the caller sees it no more.
+async fn known(catalog: &dyn Catalog, caller: &Caller, dataset: Dataset) -> Result<Option<Dataset>> {
+    let Some(access) = catalog.access(caller, &dataset.name).await? else { return Ok(None) };
+    let mut now = Dataset::clone(&access.dataset);
+    if let Some(policy) = access.policy() {
+        now.schema = visible_columns(&now.schema, policy);
+    }
+    Ok(Some(now))
+}
+
+async fn listed(catalog: &dyn Catalog, caller: &Caller) -> Result<Vec<Dataset>> {
     let mut page = Page::first(Page::MAX);
     let mut all = Vec::new();
     loop {

@@ -8,7 +8,7 @@
 //! main type is [`Engine`]; [`Engine::query`] answers a [`QueryStream`].
 //!
 //! In reading order: `engine` admits and wires; `open` and `versions` find the datasets and which version of each;
-//! `session`, `zoned` and `plan` make the plan; `functions` and `alive` put bounds into it; `stream` runs it; `running`, `record`, `watch`,
+//! `policy` leaves out what the caller must not see; `session`, `zoned` and `plan` make the plan; `functions` and `alive` put bounds into it; `stream` runs it; `running`, `record`, `watch`,
 //! `memory`, `spill` and `planner` hold the limits and what is told of a query; `translate` turns errors into words.
 
 mod alive;
@@ -22,6 +22,7 @@ mod memory;
 mod open;
 mod plan;
 mod planner;
+mod policy;
 mod record;
 mod running;
 mod session;
@@ -35,6 +36,7 @@ mod zoned;
 pub use engine::{Description, Engine, EngineOptions, PreparedQuery, QueryRequest, Usage};
 pub use error::{QueryError, Result};
 pub use lakegate_statement::{AsOf, MAX_STATEMENT, Moment, Params, Position, StatementError, TypedValue};
+pub use policy::visible_columns;
 pub use record::{QueryInfo, QueryState, Viewer};
 pub use stream::QueryStream;
 pub use watch::available_memory;

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use lakegate_catalog::{Access, Caller, Catalog, Dataset, DatasetId, DatasetName, ErrorKind};
-use lakegate_lake::{Lake, LakeError, Table};
+use lakegate_catalog::{Access, Caller, Catalog, Dataset, DatasetId, DatasetName, ErrorKind, Role};
+use lakegate_lake::{Lake, LakeError, Snapshot, Table};
 use lakegate_statement::{AsOf, Moment, Part, Relation, StatementError};
 
 use crate::error::{QueryError, Result};
 use crate::information_schema;
-use crate::session::Opened;
+use crate::planner::Planner;
+use crate::policy::{self, Held, Rules};
+use crate::session::{Opened, Sessions};
 use crate::versions;
 
 /// What a statement reads.
@@ -23,6 +26,10 @@ pub(crate) struct Reading {
     pub(crate) names: HashMap<DatasetId, String>,
     /// Whether it reads something that changes without a new version.
     pub(crate) unversioned: bool,
+    /// [`Held::fingerprint`] of each policy that says what is read.
+    policies: BTreeSet<String>,
+    /// The rules that were made last, of which policy and for which columns: versions of a dataset mostly share them.
+    rules: Option<(String, SchemaRef, Arc<Rules>)>,
 }
 
 impl Reading {
@@ -47,10 +54,11 @@ impl Reading {
         self.read.iter().filter_map(one).collect()
     }
 
-    /// Text that differs when the rows read may differ; a dataset that was made anew has another id.
+    /// Text that differs when the rows read may differ; a dataset that was made anew has another id, and what a policy
+    /// lets through depends on the caller too.
     pub(crate) fn fingerprint(&self) -> String {
         let ids = self.read.values().map(|(id, versions)| format!("{id}={versions:?}"));
-        ids.collect::<Vec<_>>().join(";")
+        ids.chain(self.policies.iter().cloned()).collect::<Vec<_>>().join(";")
     }
 
     fn note(&mut self, name: &DatasetName, id: DatasetId, version: u64) {
@@ -65,6 +73,9 @@ pub(crate) struct Opener<'a> {
     pub(crate) lake: &'a Lake,
     pub(crate) caller: &'a Caller,
     pub(crate) as_of: &'a AsOf,
+    /// Where the expressions of policies are planned.
+    pub(crate) sessions: &'a Arc<Sessions>,
+    pub(crate) planner: &'a Planner,
 }
 
 impl Opener<'_> {
@@ -75,17 +86,23 @@ impl Opener<'_> {
         for relation in relations {
             match relation {
                 Relation::Dataset { name, table, part } => {
-                    let (id, opened) = self.table(name).await?;
+                    let (access, opened) = self.table(name).await?;
+                    let id = access.dataset.id;
                     reading.names.insert(id, name.to_string());
+                    let policy = access.policy().map(|policy| Held::new(policy, &access.dataset, self.caller));
+                    reading.policies.extend(policy.as_ref().map(Held::fingerprint));
                     let provider = match part {
                         Part::Rows(at) => {
-                            let (provider, version) = self.rows(name, &opened, *at).await?;
-                            reading.note(name, id, version);
-                            provider
+                            let snapshot = self.snapshot(name, &opened, *at).await?;
+                            reading.note(name, id, snapshot.version());
+                            match policy {
+                                None => snapshot.provider(),
+                                Some(policy) => self.under(policy, snapshot, &mut reading).await?,
+                            }
                         }
                         Part::Versions => {
                             reading.unversioned = true;
-                            self.versions(name, opened).await?
+                            self.versions(name, opened, policy.is_none()).await?
                         }
                     };
                     let schema = name.namespace().to_string();
@@ -96,7 +113,11 @@ impl Opener<'_> {
                     if visible.is_none() {
                         visible = Some(information_schema::visible(self.catalog, self.caller).await?);
                     }
-                    let provider = information_schema::table(*view, visible.as_deref().unwrap_or_default())?;
+                    let datasets = visible.as_deref().unwrap_or_default();
+                    let masked = datasets.iter().filter(|dataset| dataset.policy.is_some());
+                    let told = masked.map(|dataset| policy::sealed(&format!("{}: {:?}", dataset.id, dataset.schema)));
+                    reading.policies.extend(told);
+                    let provider = information_schema::table(*view, datasets)?;
                     let (schema, table) = ("information_schema".to_owned(), view.name().to_owned());
                     reading.relations.push(Opened { schema, table, provider });
                 }
@@ -124,24 +145,20 @@ impl Opener<'_> {
         }
     }
 
-    async fn table(&self, name: &DatasetName) -> Result<(DatasetId, Arc<Table>)> {
+    async fn table(&self, name: &DatasetName) -> Result<(Access, Arc<Table>)> {
         let not_found = || StatementError::DatasetNotFound { name: name.to_string() };
-        let access = Access::find(self.catalog, self.caller, name).await?.ok_or_else(not_found)?;
+        let access = self.catalog.access(self.caller, name).await?.ok_or_else(not_found)?;
+        access.require(self.caller, Role::Reader).map_err(|_| QueryError::Denied(name.to_string()))?;
         let id = access.dataset.id;
         if self.as_of.identity(name).is_some_and(|then| then != id) {
             // What had the name is gone, whoever has it now.
             return Err(not_found().into());
         }
         let table = self.lake.listed_table(id, self.catalog).await.map_err(|error| failed(name, error))?;
-        Ok((id, table))
+        Ok((access, table))
     }
 
-    async fn rows(
-        &self,
-        name: &DatasetName,
-        table: &Table,
-        at: Option<Moment>,
-    ) -> Result<(Arc<dyn TableProvider>, u64)> {
+    async fn snapshot(&self, name: &DatasetName, table: &Table, at: Option<Moment>) -> Result<Arc<Snapshot>> {
         let snapshot = match at.or_else(|| self.as_of.of(name)) {
             None => table.snapshot().await,
             Some(moment) => match version(table, moment).await {
@@ -149,16 +166,36 @@ impl Opener<'_> {
                 Err(error) => Err(error),
             },
         };
-        let snapshot = snapshot.map_err(|error| failed(name, error))?;
-        Ok((snapshot.provider(), snapshot.version()))
+        snapshot.map_err(|error| failed(name, error))
     }
 
-    async fn versions(&self, name: &DatasetName, table: Arc<Table>) -> Result<Arc<dyn TableProvider>> {
+    /// The rows of a version, as the policy of now lets the caller see them.
+    async fn under(
+        &self,
+        policy: Held,
+        snapshot: Arc<Snapshot>,
+        reading: &mut Reading,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let (which, stored) = (policy.fingerprint(), snapshot.schema());
+        let known = reading.rules.take().filter(|(of, over, _)| *of == which && *over == stored);
+        let rules = match known {
+            Some((_, _, rules)) => rules,
+            None => {
+                let (policy, stored, sessions) = (policy.clone(), Arc::clone(&stored), Arc::clone(self.sessions));
+                self.planner.run(move || policy.rules(&stored, &sessions)).await?
+            }
+        };
+        reading.unversioned |= !rules.repeatable;
+        reading.rules = Some((which, stored, Arc::clone(&rules)));
+        Ok(policy.over(&snapshot, rules))
+    }
+
+    async fn versions(&self, name: &DatasetName, table: Arc<Table>, sizes: bool) -> Result<Arc<dyn TableProvider>> {
         let before = match self.as_of.of(name) {
             None => None,
             Some(moment) => Some(version(&table, moment).await.map_err(|error| failed(name, error))?.saturating_add(1)),
         };
-        versions::relation(table, before)
+        versions::relation(table, before, sizes)
     }
 }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alive::stoppable;
 use crate::explain;
 use crate::functions;
-use crate::session::{BATCH_ROWS, Opened, Sessions, Shape};
+use crate::session::{Opened, Sessions, Shape};
 
 /// What a planner needs besides the statement.
 pub(crate) struct Planning {
@@ -68,11 +68,6 @@ pub(crate) struct Planned {
     /// Whether no function asks for the time or for chance.
     pub(crate) repeatable: bool,
 }
-
-/// Values of a batch together that constants or grown values may make.
-const BATCH_BYTES: usize = 64 * 1024 * 1024;
-/// Rows per batch when functions can make big values: 64 KiB each fit.
-const BIG_VALUE_ROWS: usize = 1024;
 
 /// Plans the statement.
 pub(crate) fn plan(statement: Statement, planning: Planning) -> DataFusionResult<Made> {
@@ -160,9 +155,7 @@ fn plan_within(statement: Statement, planning: Planning) -> DataFusionResult<Mad
 /// Fewer rows per batch where single values may be large, so that a batch stays bounded.
 fn with_batch_rows(mut state: SessionState, plan: &LogicalPlan) -> DataFusionResult<SessionState> {
     let makes = functions::makes(plan)?;
-    let most = if makes.calls > 0 { BIG_VALUE_ROWS } else { BATCH_ROWS };
-    let rows = (BATCH_BYTES / makes.literals.max(1)).clamp(1, most);
-    let mut config = state.config().clone().with_batch_size(rows);
+    let mut config = state.config().clone().with_batch_size(makes.batch_rows());
     config.options_mut().extensions.insert(functions::CallLimits::shared_by(makes.calls));
     *state.config_mut() = config;
     Ok(state)

@@ -11,6 +11,7 @@ use lakegate_statement::StatementError;
 
 use crate::error::QueryError;
 use crate::functions::ValueTooLarge;
+use crate::policy::PolicyFailed;
 
 /// Budgets that explain a failure for want of resources.
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,6 +104,9 @@ fn external(error: &(dyn StdError + Send + Sync + 'static), budgets: Budgets) ->
     }
     if let Some(ValueTooLarge { function, bytes, limit, scope }) = error.downcast_ref() {
         return QueryError::ValueTooLarge { function: function.clone(), bytes: *bytes, limit: *limit, scope };
+    }
+    if let Some(PolicyFailed(dataset)) = error.downcast_ref() {
+        return QueryError::PolicyFailed(dataset.clone());
     }
     if let Some(error) = error.downcast_ref::<StatementError>() {
         return error.clone().into();

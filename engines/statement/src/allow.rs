@@ -383,7 +383,7 @@ fn known_function(name: &ObjectName, functions: &Functions) -> Result<()> {
     }
 }
 
-fn expr(node: &Expr, functions: &Functions) -> Result<()> {
+pub(crate) fn expr(node: &Expr, functions: &Functions) -> Result<()> {
     match node {
         Expr::Function(call) => function(call, functions),
         Expr::Like { any, .. } | Expr::ILike { any, .. } => refuse("LIKE ANY", *any),

@@ -33,25 +33,16 @@ pub(crate) fn check_text(sql: &str) -> Result<()> {
 
 /// Checks the tokens of a whole text.
 pub(crate) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
-    let mut seen = Counts::default();
-    for token in tokens {
-        seen.add(&token.token);
-        over("words and signs", seen.tokens, MAX_TOKENS)?;
-        over("levels of nesting", seen.depth, MAX_DEPTH)?;
-        over("operators", seen.operators, MAX_OPERATORS)?;
-        over("JSON arrows in one path", seen.arrows, MAX_ARROWS)?;
-        over("window functions", seen.windows, MAX_WINDOWS)?;
-        over("prefix operators in a row", seen.prefixes, MAX_PREFIXES)?;
-    }
-    Ok(())
+    Counts::default().check(tokens)
 }
 
 fn over(what: &'static str, count: usize, limit: usize) -> Result<()> {
     if count > limit { Err(StatementError::TooComplex { what, limit }) } else { Ok(()) }
 }
 
-#[derive(Default)]
-struct Counts {
+/// What of the tokens is bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
     tokens: usize,
     depth: usize,
     operators: usize,
@@ -61,6 +52,21 @@ struct Counts {
 }
 
 impl Counts {
+    /// Checks another whole text together with those before it.
+    pub(crate) fn check(&mut self, tokens: &[TokenWithSpan]) -> Result<()> {
+        (self.depth, self.arrows, self.prefixes) = (0, 0, 0);
+        for token in tokens {
+            self.add(&token.token);
+            over("words and signs", self.tokens, MAX_TOKENS)?;
+            over("levels of nesting", self.depth, MAX_DEPTH)?;
+            over("operators", self.operators, MAX_OPERATORS)?;
+            over("JSON arrows in one path", self.arrows, MAX_ARROWS)?;
+            over("window functions", self.windows, MAX_WINDOWS)?;
+            over("prefix operators in a row", self.prefixes, MAX_PREFIXES)?;
+        }
+        Ok(())
+    }
+
     fn add(&mut self, token: &Token) {
         if matches!(token, Token::Whitespace(_)) {
             return;

@@ -11,11 +11,12 @@
 //! way to name an older version into one (`moment` says what a version is); `show` puts queries in
 //! place of SHOW and DESCRIBE; `qualify` completes names; `params` puts values in; `allow` refuses what is not on the list; `names` finds
 //! the relations; `weight` adds up what the planner would make of it; `outputs` names the columns of the answer;
-//! `times` says what a timestamp counts.
+//! `times` says what a timestamp counts. `expression` reads the expressions of policies by the same rules.
 
 mod allow;
 mod bounds;
 mod error;
+mod expression;
 mod functions;
 mod moment;
 mod names;
@@ -30,6 +31,7 @@ mod weight;
 
 pub use bounds::MAX_BYTES as MAX_STATEMENT;
 pub use error::{Position, Result, StatementError};
+pub use expression::Expressions;
 pub use functions::Functions;
 pub use moment::{AsOf, Moment};
 pub use names::{Part, Relation, View};

@@ -233,6 +233,6 @@ fn bigint(whole: i64) -> Expr {
     if whole >= 0 { digits } else { Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(digits) } }
 }
 
-fn cast(value: Value, data_type: DataType) -> Expr {
+pub(crate) fn cast(value: Value, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(Expr::value(value)), data_type, array: false, format: None }
 }

@@ -15,7 +15,7 @@ use crate::params::{self, Params};
 use crate::{allow, bounds, outputs, qualify, show, times, travel, weight};
 
 /// How deep the parser may go. The bounds on tokens refuse a statement long before.
-const PARSER_RECURSION: usize = 400;
+pub(crate) const PARSER_RECURSION: usize = 400;
 
 /// One statement, checked, with its parameters in place.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Statement {
         weight::check(&query, &HashMap::new(), functions)?;
         outputs::name_apart(&mut query);
         outputs::name_without_version(&mut query);
-        times::count_microseconds(&mut query);
+        times::count_microseconds(query.as_mut());
         Ok(Self { query, explain, relations, placeholders })
     }
 
@@ -114,7 +114,7 @@ impl Statement {
     }
 }
 
-fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
+pub(crate) fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
     bounds::check_text(sql)?;
     let dialect = GenericDialect {};
     Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|TokenizerError { message, location }| {
@@ -185,7 +185,7 @@ fn first_word(tokens: &[TokenWithSpan]) -> Option<String> {
     REFUSED_FIRST.contains(&upper.as_str()).then_some(upper)
 }
 
-fn syntax(error: ParserError, refused_first: Option<&str>) -> StatementError {
+pub(crate) fn syntax(error: ParserError, refused_first: Option<&str>) -> StatementError {
     if let Some(word) = refused_first {
         return StatementError::StatementNotAllowed { statement: word.to_owned() };
     }

@@ -3,14 +3,14 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{ArrayElemTypeDef, DataType, Expr, Query, VisitMut as _, VisitorMut};
+use sqlparser::ast::{ArrayElemTypeDef, DataType, Expr, VisitMut, VisitorMut};
 
 /// Digits after the second.
 const MICROSECONDS: u64 = 6;
 
 /// Gives every type `timestamp` that names no precision that of stored ones.
-pub(crate) fn count_microseconds(query: &mut Query) {
-    let _ = query.visit(&mut Microseconds);
+pub(crate) fn count_microseconds(tree: &mut impl VisitMut) {
+    let _ = tree.visit(&mut Microseconds);
 }
 
 struct Microseconds;

@@ -27,7 +27,7 @@ const MAX_NESTED: u64 = 8;
 /// Calls of `unnest` of the whole statement: the planner compares each with each.
 const MAX_UNNESTS: u64 = 200;
 /// Terms of one expression after substitution.
-const MAX_TERMS: u64 = 2_000;
+pub(crate) const MAX_TERMS: u64 = 2_000;
 /// Columns of all steps together: a join of two relations of ten columns has twenty.
 const MAX_COLUMNS: u64 = 6_000;
 /// Terms of the whole statement after substitution.

@@ -3,8 +3,7 @@
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use chrono::Utc;
-use lakegate_catalog::{ApiToken, Caller, Catalog, ErrorKind};
+use lakegate_catalog::{ApiToken, Bearer, Caller, Door, ErrorKind};
 use tonic::metadata::MetadataMap;
 
 use crate::status::{Failure, Result};
@@ -15,20 +14,34 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The caller of a request. A credential that is malformed, unknown or expired is refused whatever the call; none at all
-/// is [`Caller::Anonymous`], and so is `Bearer None`, which some clients send when they have no token.
-pub(crate) async fn caller(catalog: &dyn Catalog, metadata: &MetadataMap) -> Result<Caller> {
-    match token(metadata)? {
-        None => Ok(Caller::Anonymous),
-        Some(token) => match catalog.authenticate(&token.hash(), Utc::now()).await? {
-            Some(known) => Ok(Caller::Principal(known.principal)),
-            None => Err(refused("the token is unknown, revoked or expired; ask an owner for a new one")),
-        },
-    }
+/// What a client shows of itself.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// An API token.
+    Token(ApiToken),
+    /// A token of another issuer.
+    Foreign(String),
+    /// A name and a password, for the handshake.
+    Password { name: String, password: String },
 }
 
-/// The token of a request, not yet looked up.
-pub(crate) fn token(metadata: &MetadataMap) -> Result<Option<ApiToken>> {
+/// The caller of a request. A credential that is malformed, unknown or expired is refused whatever the call; none at all
+/// is [`Caller::Anonymous`], and so is `Bearer None`, which some clients send when they have no token.
+pub(crate) async fn caller(door: &Door, metadata: &MetadataMap) -> Result<Caller> {
+    let bearer = credential(metadata)?;
+    let bearer = match &bearer {
+        None => return Ok(Caller::Anonymous),
+        Some(Credential::Token(token)) => Bearer::Token(token),
+        Some(Credential::Foreign(token)) => Bearer::Foreign(token),
+        Some(Credential::Password { .. }) => {
+            return Err(refused("a name and a password are for the handshake: send the token that it answers"));
+        }
+    };
+    Ok(door.admit(bearer, None).await?.into())
+}
+
+/// The credential of a request, not yet looked at.
+pub(crate) fn credential(metadata: &MetadataMap) -> Result<Option<Credential>> {
     const HELP: &str =
         "the authorization metadata must be `Bearer lg_…`, or `Basic` with a Lakegate API token as password";
     let mut sent = metadata.get_all("authorization").iter();
@@ -47,20 +60,29 @@ pub(crate) fn token(metadata: &MetadataMap) -> Result<Option<ApiToken>> {
     }
     match credential {
         "None" => Ok(None),
-        token => ApiToken::parse(token).map(Some).ok_or_else(|| refused(HELP)),
+        text => of_bearer(text).map(Some).ok_or_else(|| refused(HELP)),
     }
 }
 
-/// `user:password`, where the password is a token. The user is not asked for: the token says who it is. An empty
-/// password is none.
-fn of_basic(credential: &str) -> Result<Option<ApiToken>> {
-    const HELP: &str = "give a Lakegate API token (lg_…) as the password; any user name will do";
-    let decoded = BASE64.decode(credential).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+fn of_bearer(text: &str) -> Option<Credential> {
+    let foreign = || Bearer::foreign(text).map(|_| Credential::Foreign(text.to_owned()));
+    ApiToken::parse(text).map(Credential::Token).or_else(foreign)
+}
+
+/// `user:password`, where the password is a token, whoever the user is, or the user's own. Neither is nobody.
+fn of_basic(text: &str) -> Result<Option<Credential>> {
+    const HELP: &str = "give a name and its password, or a Lakegate API token (lg_…) as the password with any name";
+    let decoded = BASE64.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let pair = decoded.ok_or_else(|| refused(HELP))?;
-    let (_, password) = pair.split_once(':').ok_or_else(|| refused(HELP))?;
-    match password {
-        "" => Ok(None),
-        token => ApiToken::parse(token).map(Some).ok_or_else(|| refused(HELP)),
+    match pair.split_once(':').ok_or_else(|| refused(HELP))? {
+        ("", "") => Ok(None),
+        (_, "") => Err(refused(HELP)),
+        // A token with a typing mistake is no password.
+        (_, password) if password.starts_with("lg_") && ApiToken::parse(password).is_none() => Err(refused(HELP)),
+        (name, password) => Ok(Some(
+            of_bearer(password)
+                .unwrap_or_else(|| Credential::Password { name: name.to_owned(), password: password.to_owned() }),
+        )),
     }
 }
 
@@ -72,10 +94,10 @@ fn refused(detail: &str) -> Failure {
 mod tests {
     use super::*;
 
-    fn read(value: &str) -> Result<Option<ApiToken>> {
+    fn read(value: &str) -> Result<Option<Credential>, ErrorKind> {
         let mut metadata = MetadataMap::new();
         metadata.insert("authorization", value.parse().expect("ascii"));
-        token(&metadata)
+        credential(&metadata).map_err(|failure| failure.kind)
     }
 
     #[test]
@@ -89,16 +111,19 @@ mod tests {
             basic(format!(":{}", token.reveal())),
             basic(format!("ann:{}", token.reveal())).trim_end_matches('=').to_owned(),
         ] {
-            assert_eq!(read(&good).expect(&good), Some(token.clone()), "{good}");
+            assert!(read(&good) == Ok(Some(Credential::Token(token.clone()))), "{good}");
         }
-        for nobody in ["Bearer None".to_owned(), basic("ann:".to_owned()), basic(":".to_owned())] {
-            assert_eq!(read(&nobody).expect(&nobody), None, "{nobody}");
+        for nobody in ["Bearer None".to_owned(), basic(":".to_owned())] {
+            assert!(read(&nobody) == Ok(None), "{nobody}");
         }
         for bad in
-            ["Bearer", "Bearer lg_x", "Digest x", "Basic ???", &basic("ann".to_owned()), &basic("a:b".to_owned())]
+            ["Bearer", "Bearer lg_x", "Digest x", "Basic ???", &basic("ann".to_owned()), &basic("ann:".to_owned())]
         {
-            assert_eq!(read(bad).expect_err(bad).kind, ErrorKind::Unauthenticated, "{bad}");
+            assert!(read(bad) == Err(ErrorKind::Unauthenticated), "{bad}");
         }
-        assert_eq!(super::token(&MetadataMap::new()).expect("none"), None);
+        let own = Credential::Password { name: "ann".to_owned(), password: "b:c".to_owned() };
+        assert!(read(&basic("ann:b:c".to_owned())) == Ok(Some(own)));
+        assert!(read("Bearer a.b.c") == Ok(Some(Credential::Foreign("a.b.c".to_owned()))));
+        assert!(matches!(credential(&MetadataMap::new()), Ok(None)));
     }
 }

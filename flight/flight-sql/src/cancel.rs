@@ -44,6 +44,6 @@ async fn stop(flight: &Flight, asked: &Asked, info: &FlightInfo) -> Result<bool>
 
 async fn viewer(flight: &Flight, asked: &Asked) -> Result<Viewer> {
     let Some(principal) = asked.caller.principal() else { return Ok(Viewer::Anonymous) };
-    let owns = flight.catalog.role_on_instance(principal.id).await? == Some(Role::Owner);
+    let owns = flight.catalog.role_on_instance(&asked.caller).await? == Some(Role::Owner);
     Ok(if owns { Viewer::All } else { Viewer::Principal(principal.id) })
 }

@@ -1,22 +1,45 @@
-//! Handshake: a password for a bearer token. The token is the password itself, so that nothing new has to be kept.
+//! Handshake: a password for a bearer token. A token that is sent as the password is answered itself, a name and its
+//! password with a token that ends.
+
+use std::net::IpAddr;
 
 use arrow_flight::HandshakeResponse;
+use lakegate_catalog::ErrorKind;
 use tonic::Response;
 use tonic::metadata::MetadataMap;
 
-use crate::caller::{caller, token};
+use crate::caller::{Credential, caller, credential};
 use crate::service::{Flight, Streamed, once};
 use crate::status::{Failure, Result};
 
-/// Answers the `authorization` entry that later calls should send.
+/// Answers the `authorization` entry that later calls should send. `from` is who asks.
 pub(crate) async fn handshake(
     flight: &Flight,
     metadata: &MetadataMap,
+    from: Option<IpAddr>,
 ) -> Result<Response<Streamed<HandshakeResponse>>> {
-    // Looked up now, so that a wrong password is told here.
-    caller(flight.catalog.as_ref(), metadata).await?;
-    let token = token(metadata)?;
-    let payload = token.as_ref().map(|token| token.reveal().to_owned()).unwrap_or_default();
+    let payload = match credential(metadata)? {
+        Some(Credential::Password { name, password }) => {
+            let (_, token, _) = flight.door.log_in(&name, &password, from, None).await.map_err(|error| {
+                let failure = Failure::from(error);
+                match failure.kind {
+                    ErrorKind::Unauthenticated => failure.with("an API token (lg_…) may be the password, too"),
+                    _ => failure,
+                }
+            })?;
+            Some(token.reveal().to_owned())
+        }
+        shown => {
+            // Looked up now, so that a wrong one is told here.
+            caller(&flight.door, metadata).await?;
+            match shown {
+                Some(Credential::Token(token)) => Some(token.reveal().to_owned()),
+                Some(Credential::Foreign(token)) => Some(token),
+                _ => None,
+            }
+        }
+    };
+    let payload = payload.unwrap_or_default();
     let mut response = once(HandshakeResponse { protocol_version: 0, payload: payload.clone().into() });
     if !payload.is_empty() {
         let bearer = format!("Bearer {payload}").parse().map_err(Failure::defect)?;

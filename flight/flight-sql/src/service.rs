@@ -1,5 +1,6 @@
 //! The table of contents: each call of Flight, and the file that does it.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,9 @@ use arrow_flight::{
     HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
 };
 use async_trait::async_trait;
+use axum::extract::ConnectInfo;
 use futures::Stream;
-use lakegate_catalog::{Caller, Catalog, InstanceKey};
+use lakegate_catalog::{Caller, Catalog, Door, InstanceKey};
 use lakegate_flight_wire::{Seal, command, packed};
 use lakegate_ingest::Ingest;
 use lakegate_query::Engine;
@@ -57,6 +59,7 @@ pub struct Options {
 pub struct Flight {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) door: Arc<Door>,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) seal: Seal,
     pub(crate) options: Options,
@@ -67,12 +70,13 @@ impl Flight {
     /// Puts the parts together. `key` is the instance's, so that any of its gateways takes back what another has given.
     pub fn new(
         catalog: Arc<dyn Catalog>,
+        door: Arc<Door>,
         engine: Arc<Engine>,
         ingest: Arc<Ingest>,
         key: InstanceKey,
         options: Options,
     ) -> Self {
-        Self { catalog, engine, ingest, seal: Seal::new(key), options, calls: Calls::default() }
+        Self { catalog, door, engine, ingest, seal: Seal::new(key), options, calls: Calls::default() }
     }
 
     /// Makes the counts of calls part of what is told of the process.
@@ -82,7 +86,7 @@ impl Flight {
 
     /// Who asks, and under which options.
     async fn asked(&self, metadata: MetadataMap) -> Result<Asked> {
-        let caller = caller(self.catalog.as_ref(), &metadata).await?;
+        let caller = caller(&self.door, &metadata).await?;
         let session = Session::of(&self.seal, &caller, &metadata)?;
         Ok(Asked { caller, session, metadata })
     }
@@ -227,7 +231,8 @@ impl FlightService for Flight {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        self.calls.counted("Handshake", handshake::handshake(self, request.metadata())).await
+        let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        self.calls.counted("Handshake", handshake::handshake(self, request.metadata(), from)).await
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {

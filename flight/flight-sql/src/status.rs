@@ -1,6 +1,6 @@
 //! The one error of this protocol, and the one place that maps kinds to gRPC.
 
-use lakegate_catalog::{CatalogError, ErrorKind};
+use lakegate_catalog::{CatalogError, DoorError, ErrorKind};
 use lakegate_flight_wire::WireError;
 use lakegate_formats::FormatError;
 use lakegate_ingest::IngestError;
@@ -28,6 +28,12 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(kind: ErrorKind, code: &'static str, detail: impl Into<String>) -> Self {
         Self { kind, code, detail: detail.into(), cause: None }
+    }
+
+    /// The same with one thing more to say.
+    pub(crate) fn with(mut self, more: &str) -> Self {
+        self.detail = format!("{}; {more}", self.detail);
+        self
     }
 
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
@@ -103,6 +109,15 @@ impl From<CatalogError> for Failure {
             ErrorKind::Unavailable => failure.hide("the catalog cannot be reached; retry"),
             ErrorKind::Internal => failure.hide(HIDDEN),
             _ => failure,
+        }
+    }
+}
+
+impl From<DoorError> for Failure {
+    fn from(error: DoorError) -> Self {
+        match error {
+            DoorError::Catalog(error) => error.into(),
+            error => Self::new(error.kind(), error.code(), error.to_string()),
         }
     }
 }

@@ -158,7 +158,7 @@ mod tests {
     fn a_handle_is_its_callers_and_expires() {
         let seal = Seal::new(InstanceKey::generate());
         let note = Note { text: "SELECT 1".to_owned() };
-        let ann = Caller::Principal(Principal {
+        let ann = Caller::from(Principal {
             id: PrincipalId::generate(),
             name: "ann".to_owned(),
             kind: PrincipalKind::User,

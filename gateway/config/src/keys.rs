@@ -73,6 +73,29 @@ pub(crate) const KEYS: &[Key] = &[
         "PEM file with the certificate and those that lead to its root; with tls_key the listener speaks TLS alone."
     ),
     key!(flight.tls_key, OptionalFile, "PEM file with the certificate's private key."),
+    key!(
+        catalog.url,
+        Web,
+        "The companion that holds the catalog, such as https://catalog.example.org:7782; empty keeps it in this process."
+    ),
+    key!(catalog.token_file, OptionalFile, "File with the token by which the companion knows this gateway."),
+    key!(catalog.trusted_certificates, OptionalFile, "PEM file with certificates to trust for catalog.url."),
+    key!(catalog.timeout, Span, "How long one call of the companion may take."),
+    key!(
+        catalog.stale_for,
+        SpanOrZero,
+        "How long what was decided counts when the companion is away, for reading alone; at most 60s."
+    ),
+    key!(catalog.issuers_file, OptionalFile, "TOML file with an [[issuer]] for each issuer whose JWTs are taken."),
+    key!(
+        catalog.create_principals,
+        Truth,
+        "Whether somebody who first comes with such a JWT becomes a principal, without any right."
+    ),
+    key!(catalog.listen, Address, "Address and port of `lakegate catalog`; port 0 takes any free one."),
+    key!(catalog.max_connections, Count, "Connections of gateways that the companion holds open at once."),
+    key!(catalog.tls_certificate, OptionalFile, "PEM file with the companion's certificate and its chain."),
+    key!(catalog.tls_key, OptionalFile, "PEM file with that certificate's private key."),
     Key {
         get: |settings| Database::print(&Some(settings.database_url())),
         ..key!(catalog.database_url, Database, "The catalog's database; default sqlite:<data_dir>/catalog.db.")

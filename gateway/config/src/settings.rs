@@ -69,10 +69,32 @@ pub struct Flight {
 }
 
 /// `[catalog]`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalog {
+    /// Where the companion is, for a gateway whose catalog is one; `None` when it is in this process.
+    pub url: Option<String>,
+    /// A file with the token by which the companion knows this gateway.
+    pub token_file: Option<PathBuf>,
+    /// A PEM file with certificates to trust for `url`, beside those of the system.
+    pub trusted_certificates: Option<PathBuf>,
+    /// How long one call of the companion may take.
+    pub timeout: Duration,
+    /// How long what was decided counts when the companion is away, for reading alone; nothing does by default.
+    pub stale_for: Duration,
+    /// A file that lists the issuers of OpenID Connect whose tokens are taken.
+    pub issuers_file: Option<PathBuf>,
+    /// Whether somebody who comes with such a token for the first time becomes a principal, without any right.
+    pub create_principals: bool,
     /// `sqlite:PATH` or `postgres://…`; see [`Settings::database_url`] for the default.
     pub database_url: Option<String>,
+    /// Where `lakegate catalog` listens; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Connections of gateways open at once.
+    pub max_connections: usize,
+    /// A PEM file with the companion's certificate; with `tls_key` it speaks TLS alone.
+    pub tls_certificate: Option<PathBuf>,
+    /// A PEM file with the certificate's private key.
+    pub tls_key: Option<PathBuf>,
 }
 
 /// `[storage]`
@@ -226,6 +248,25 @@ impl Settings {
             let path = self.data_dir.join("lake").join("root");
             url::Url::from_file_path(&path).map_or_else(|()| format!("file://{}", path.display()), String::from)
         })
+    }
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self {
+            url: None,
+            token_file: None,
+            trusted_certificates: None,
+            timeout: Duration::from_secs(10),
+            stale_for: Duration::ZERO,
+            issuers_file: None,
+            create_principals: false,
+            database_url: None,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7782)),
+            max_connections: 1_000,
+            tls_certificate: None,
+            tls_key: None,
+        }
     }
 }
 

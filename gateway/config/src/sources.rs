@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::effective::hide_secrets;
 use crate::error::{ConfigError, Place};
@@ -56,12 +57,21 @@ impl Settings {
             self.data_dir = default_data_dir(&sources.env).ok_or(ConfigError::NoDataDir)?;
         }
         self.data_dir = absolute(&self.data_dir, &sources.env, &sources.working_dir);
-        for file in [&mut self.flight.tls_certificate, &mut self.flight.tls_key].into_iter().flatten() {
+        let files = [
+            &mut self.flight.tls_certificate,
+            &mut self.flight.tls_key,
+            &mut self.catalog.token_file,
+            &mut self.catalog.trusted_certificates,
+            &mut self.catalog.tls_certificate,
+            &mut self.catalog.tls_key,
+        ];
+        for file in files.into_iter().flatten() {
             *file = absolute(file, &sources.env, &sources.working_dir);
         }
         let before = self.clone();
         self.query.timeout = self.query.timeout.min(self.query.max_timeout);
         self.query.memory_per_query = self.query.memory_per_query.min(self.query.memory);
+        self.catalog.stale_for = self.catalog.stale_for.min(Duration::from_secs(60));
         let longest = self.query.max_timeout.max(self.ingest.timeout);
         self.storage.retention = self.storage.retention.max(longest.saturating_mul(2));
         for (name, why) in FITTED {
@@ -79,7 +89,8 @@ impl Settings {
 type Asked = BTreeMap<&'static str, Place>;
 
 /// Settings that others bound, and by what.
-const FITTED: [(&str, &str); 3] = [
+const FITTED: [(&str, &str); 4] = [
+    ("catalog.stale_for", "what was decided longer ago may have been taken back since"),
     ("query.timeout", "no query may take longer than `query.max_timeout`"),
     ("query.memory_per_query", "all queries together have `query.memory`"),
     ("storage.retention", "readers and writers need their files for twice `query.max_timeout` and `ingest.timeout`"),

@@ -47,6 +47,12 @@ pub(crate) enum Command {
     /// Loads earthquakes, airports and flights through the public push API into <data-dir>/demo, once,
     /// and makes them readable by anyone who reaches the port (by default only this machine).
     Demo(DemoArgs),
+    /// Run the catalog alone, for several gateways to share
+    ///
+    /// It holds metadata, principals and grants, and never sees a row. Prints `listening catalog=http://…` on standard output
+    /// once it takes calls. The first start writes the token of its gateways to <data-dir>/gateway-token: copy the file to
+    /// each of them, and set catalog.url and catalog.token_file there.
+    Catalog,
     /// Show the settings in effect, secrets hidden
     Config,
     /// Create, list and revoke API tokens of a running gateway

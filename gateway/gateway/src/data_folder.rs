@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use lakegate_catalog::{ApiToken, Catalog, NewPrincipal, PrincipalKind};
+use lakegate_catalog::{ApiToken, Catalog, CatalogError, NewPrincipal, NewToken, PrincipalKind, TokenScope};
 
 use crate::failure::{Failure, Result};
 
@@ -12,6 +12,8 @@ use crate::failure::{Failure, Result};
 const FORMAT: u32 = 1;
 /// The name of the principal that owns a new instance.
 const OWNER: &str = "owner";
+/// The name of the principal that gateways are to the companion.
+const GATEWAY: &str = "gateway";
 
 /// A data folder that this process holds.
 pub(crate) struct DataFolder {
@@ -66,7 +68,7 @@ impl DataFolder {
         let token = begun.unwrap_or_else(ApiToken::generate);
         self.write_durably("owner-token.new", format!("{}\n", token.reveal()).as_bytes())?;
         let unusable_catalog = |e| Failure::other(format!("the catalog cannot be used: {e}"));
-        let owner = NewPrincipal { name: OWNER.to_owned(), kind: PrincipalKind::User };
+        let owner = NewPrincipal { name: OWNER.to_owned(), kind: PrincipalKind::User, external: None };
         let created = catalog.create_first_owner(owner, &token.hash()).await.map_err(unusable_catalog)?;
         let works = created.is_some()
             || catalog.authenticate(&token.hash(), chrono::Utc::now()).await.map_err(unusable_catalog)?.is_some();
@@ -78,6 +80,41 @@ impl DataFolder {
         let renamed = if works { std::fs::rename(&new, kept) } else { std::fs::remove_file(&new) };
         renamed.map_err(|e| unusable(&self.path, &e))?;
         Ok(works.then_some(token))
+    }
+
+    /// The token by which gateways are known to the companion, in `gateway-token`; made when there is none that works.
+    pub(crate) async fn ensure_gateway(&self, catalog: &dyn Catalog) -> Result<PathBuf> {
+        let unusable_catalog = |e| Failure::other(format!("the catalog cannot be used: {e}"));
+        let kept = self.join("gateway-token");
+        let known = std::fs::read_to_string(&kept).ok().and_then(|text| ApiToken::parse(text.trim()));
+        if let Some(token) = known
+            && catalog.authenticate(&token.hash(), chrono::Utc::now()).await.map_err(unusable_catalog)?.is_some()
+        {
+            return Ok(kept);
+        }
+        let new = NewPrincipal { name: GATEWAY.to_owned(), kind: PrincipalKind::Gateway, external: None };
+        let gateway = match catalog.create_principal(new).await {
+            Ok(gateway) => Some(gateway),
+            Err(CatalogError::AlreadyExists { .. }) => {
+                catalog.principal_by_name(GATEWAY).await.map_err(unusable_catalog)?
+            }
+            Err(error) => return Err(unusable_catalog(error)),
+        };
+        let gateway = gateway.filter(|gateway| gateway.kind == PrincipalKind::Gateway).ok_or_else(|| {
+            Failure::other(format!("the catalog has a principal `{GATEWAY}` that is no gateway: delete it first"))
+        })?;
+        // Written before it works: a crash in between leaves a file that the next start replaces.
+        let token = ApiToken::generate();
+        self.write_durably("gateway-token", format!("{}\n", token.reveal()).as_bytes())?;
+        let new = NewToken {
+            principal: gateway.id,
+            name: GATEWAY.to_owned(),
+            hash: token.hash(),
+            expires_at: None,
+            scope: TokenScope::default(),
+        };
+        catalog.create_token(new).await.map_err(unusable_catalog)?;
+        Ok(kept)
     }
 
     fn write_durably(&self, name: &str, bytes: &[u8]) -> Result<()> {

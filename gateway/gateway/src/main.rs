@@ -4,12 +4,15 @@
 //! [`serve`], where everything is put together once.
 
 mod backup;
+mod catalog;
 mod cli;
 mod client;
 mod data_folder;
 mod demo;
 mod failure;
+mod issuers;
 mod logging;
+mod news;
 mod roster;
 mod serve;
 mod server;
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Command::Serve(_) => serve::command(&cli),
         Command::Demo(demo) => demo::command(&cli, demo),
         Command::Backup(args) => backup::command(&cli, args),
+        Command::Catalog => catalog::command(&cli),
         Command::Config => settings::command(&cli),
         Command::Token(token) => token::command(&cli, token),
         Command::Sql(sql) => sql::command(&cli, sql),

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakegate_catalog::{ApiToken, CachedCatalog, Catalog, InstanceKey, LakeId, Scope};
+use lakegate_catalog::{ApiToken, CachedCatalog, Catalog, Door, InstanceKey, LakeId, Scope};
+use lakegate_catalog_http::{HttpCatalog, HttpOptions};
 use lakegate_catalog_sql::{SqlCatalog, SqlOptions};
 use lakegate_config::{ByteSize, Settings, Storage};
 use lakegate_flight_sql::Flight;
@@ -15,6 +16,8 @@ use lakegate_query::{Engine, EngineOptions};
 use lakegate_rest::{App, Edge};
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -24,7 +27,7 @@ use crate::data_folder::DataFolder;
 use crate::failure::{Failure, Result, say};
 use crate::server::{self, Connections, Listener};
 use crate::telemetry::Telemetry;
-use crate::{logging, settings, sweep, tls};
+use crate::{issuers, logging, news, settings, sweep, tls};
 
 /// `lakegate serve`.
 pub(crate) fn command(cli: &Cli) -> Result<()> {
@@ -63,6 +66,9 @@ pub(crate) struct Gateway {
     /// Held until the end: it keeps other processes out.
     folder: DataFolder,
     app: Arc<App>,
+    /// The catalog's answers that are remembered, where any are.
+    cached: Option<Arc<CachedCatalog>>,
+    last_event: watch::Sender<u64>,
     rest: Listener,
     flight: Listener,
     routes: axum::Router,
@@ -74,10 +80,11 @@ impl Gateway {
     /// Opens folder, catalog, storage and engine, and binds the port. Nothing is served yet.
     pub(crate) async fn open(settings: &Settings) -> Result<Self> {
         let folder = DataFolder::open(&settings.data_dir)?;
-        let tls = tls::acceptor(&settings.flight)?;
+        let of_flight = &settings.flight;
+        let tls = tls::acceptor("flight", of_flight.tls_certificate.as_ref(), of_flight.tls_key.as_ref(), &[b"h2"])?;
         let rest = bind(settings.rest.listen, "--listen 127.0.0.1:7790", None)?;
         let flight = bind(settings.flight.listen, "--set flight.listen=127.0.0.1:7791", tls)?;
-        let catalog = open_catalog(settings).await?;
+        let (catalog, cached) = open_catalog(settings).await?;
         let lake = open_lake(settings, catalog.as_ref()).await?;
         let new_owner = folder.ensure_owner(catalog.as_ref()).await?;
         let engine = Engine::new(engine_options(settings, &folder), Arc::clone(&catalog), Arc::clone(&lake));
@@ -85,8 +92,14 @@ impl Gateway {
         let ingest = Arc::new(Ingest::new(Arc::clone(&catalog), Arc::clone(&lake), limits(settings, &folder)));
         let key = catalog.remember_key(InstanceKey::generate()).await;
         let key = key.map_err(|e| Failure::other(format!("the catalog cannot be used: {e}")))?;
+        let door = Door::new(Arc::clone(&catalog));
+        let door = Arc::new(match &settings.catalog.issuers_file {
+            Some(file) => door.with_issuers(issuers::read(file)?, settings.catalog.create_principals),
+            None => door,
+        });
         let service = Flight::new(
             Arc::clone(&catalog),
+            Arc::clone(&door),
             Arc::clone(&engine),
             Arc::clone(&ingest),
             key,
@@ -99,9 +112,12 @@ impl Gateway {
         service.register(&mut counts);
         let routes = lakegate_flight_sql::routes(service).await;
         let default_rows = settings.query.default_rows as u64;
-        let app = App::new(catalog, lake, engine, ingest, default_rows, edge(settings, rest.address), counts);
+        let last_event = watch::Sender::new(0);
+        let app =
+            App::new(door, last_event.subscribe(), engine, ingest, default_rows, edge(settings, rest.address), counts);
         let settings = settings.clone();
-        Ok(Self { settings, folder, app, rest, flight, routes, new_owner, stop: CancellationToken::new() })
+        let stop = CancellationToken::new();
+        Ok(Self { settings, folder, app, cached, last_event, rest, flight, routes, new_owner, stop })
     }
 
     /// Where REST listens.
@@ -155,7 +171,17 @@ impl Gateway {
         let catalog: Arc<dyn Catalog> = Arc::clone(&self.app.catalog);
         let upkeep = upkeep_thread()?;
         upkeep.spawn(Arc::clone(&lake).run_upkeep(catalog, upkeep_options(&self.settings, &self.folder)));
-        let sweep = tokio::spawn(sweep::run(Arc::clone(&self.app.catalog), lake, self.settings.query.max_timeout));
+        let catalog = || Arc::clone(&self.app.catalog);
+        let mut background = JoinSet::new();
+        background.spawn(news::tell(catalog(), Arc::clone(&lake)));
+        let follow = news::follow(catalog(), self.cached, self.last_event);
+        // Those who listen for events would wait for ever: they are told that there will be no more.
+        let stop = self.stop.clone();
+        background.spawn(async move {
+            stop.run_until_cancelled_owned(follow).await;
+        });
+        background.spawn(news::forget(catalog()));
+        background.spawn(sweep::run(catalog(), lake, self.settings.query.max_timeout));
         tracing::info!(rest = %self.rest.address, flight = %self.flight.address, "serving");
         let router = lakegate_rest::router(Arc::clone(&self.app));
         let of_flight = Connections { max: connections.1, write_timeout: self.settings.flight.write_timeout, ..how };
@@ -164,7 +190,7 @@ impl Gateway {
             server::run(self.flight, self.routes, of_flight, self.stop),
         );
         let drained = rest && flight;
-        sweep.abort();
+        background.abort_all();
         // A rewrite that is cut leaves the table as it was.
         upkeep.shutdown_background();
         if tokio::time::timeout(CLOSE, self.app.catalog.close()).await.is_err() {
@@ -198,7 +224,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-fn bind(address: SocketAddr, other: &str, tls: Option<TlsAcceptor>) -> Result<Listener> {
+pub(crate) fn bind(address: SocketAddr, other: &str, tls: Option<TlsAcceptor>) -> Result<Listener> {
     let socket = listen(address).map_err(|error| {
         Failure::usage(format!("cannot listen on {address}: {error}; choose another with {other}, or port 0 for any"))
     })?;
@@ -208,19 +234,52 @@ fn bind(address: SocketAddr, other: &str, tls: Option<TlsAcceptor>) -> Result<Li
 
 /// How old an answer of the catalog may be when no write has come between.
 const REMEMBERED: Duration = Duration::from_secs(1);
+/// The same where others write, too.
+const REMEMBERED_OF_COMPANION: Duration = Duration::from_secs(5);
 
-async fn open_catalog(settings: &Settings) -> Result<Arc<dyn Catalog>> {
+/// The catalog, and the memory of its answers where there is one.
+async fn open_catalog(settings: &Settings) -> Result<(Arc<dyn Catalog>, Option<Arc<CachedCatalog>>)> {
+    let remembered = |catalog: CachedCatalog| {
+        let cached = Arc::new(catalog);
+        (Arc::clone(&cached) as Arc<dyn Catalog>, Some(cached))
+    };
+    if let Some(url) = &settings.catalog.url {
+        let companion = companion(settings, url)?;
+        let asked = companion.ping().await;
+        asked
+            .map_err(|e| Failure::usage(format!("{e}; see catalog.url, and whether `lakegate catalog` runs there")))?;
+        let stale_for = settings.catalog.stale_for;
+        return Ok(remembered(CachedCatalog::new(Arc::new(companion), REMEMBERED_OF_COMPANION, stale_for)));
+    }
     let url = settings.database_url();
     let opened = SqlCatalog::connect(&url, &SqlOptions::default()).await;
     match opened {
         // The file in our own data folder is written to by this process alone: answers are remembered until it does.
         Ok(catalog) if settings.catalog.database_url.is_none() => {
-            Ok(Arc::new(CachedCatalog::new(Arc::new(catalog), REMEMBERED)))
+            Ok(remembered(CachedCatalog::new(Arc::new(catalog), REMEMBERED, Duration::ZERO)))
         }
-        Ok(catalog) => Ok(Arc::new(catalog)),
+        Ok(catalog) => Ok((Arc::new(catalog), None)),
         // The URL may hold a password; the key's name is enough to find it.
         Err(error) => Err(Failure::usage(format!("the catalog cannot be opened: {error}; see catalog.database_url"))),
     }
+}
+
+/// The client for the companion that the settings name.
+fn companion(settings: &Settings, url: &str) -> Result<HttpCatalog> {
+    let of_catalog = &settings.catalog;
+    let read = |path: &std::path::Path| {
+        std::fs::read(path).map_err(|e| Failure::usage(format!("{} cannot be read: {e}", path.display())))
+    };
+    let file = of_catalog.token_file.as_ref().ok_or_else(|| {
+        Failure::usage("catalog.url needs catalog.token_file: a copy of the file `gateway-token` that `lakegate catalog` leaves in its data folder")
+    })?;
+    let text = String::from_utf8(read(file)?).unwrap_or_default();
+    let token = ApiToken::parse(text.trim())
+        .ok_or_else(|| Failure::usage(format!("{} holds no token (lg_…); see catalog.token_file", file.display())))?;
+    let trusted = of_catalog.trusted_certificates.as_deref().map(read).transpose()?;
+    let url = Url::parse(url).map_err(|e| Failure::usage(format!("catalog.url is not a URL: {e}")))?;
+    let options = HttpOptions { url, token, trusted, timeout: of_catalog.timeout };
+    HttpCatalog::new(options).map_err(|e| Failure::usage(e.to_string()))
 }
 
 /// Opens the lake that the catalog knows. A new catalog begins a new lake, and refuses one that is there: it is
@@ -344,7 +403,7 @@ fn edge(settings: &Settings, address: SocketAddr) -> Edge {
 }
 
 /// As many connections of two listeners as asked for, or as the system allows the process: each is an open file.
-fn within_open_files(rest: usize, flight: usize) -> (usize, usize) {
+pub(crate) fn within_open_files(rest: usize, flight: usize) -> (usize, usize) {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     /// For tables, the catalog and spilled rows.
     const OTHERS: u64 = 512;
@@ -370,7 +429,7 @@ fn bytes(size: ByteSize) -> usize {
 }
 
 /// The first SIGTERM or Ctrl-C drains, the second Ctrl-C ends at once.
-fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
+pub(crate) fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let cannot = |e: std::io::Error| Failure::other(format!("signals cannot be watched: {e}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;

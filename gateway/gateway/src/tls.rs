@@ -1,10 +1,9 @@
-//! TLS of the Flight listener, from the files that the settings name.
+//! TLS of a listener, from the files that the settings name.
 
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lakegate_config::Flight;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,12 +11,21 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::failure::{Failure, Result};
 
-/// What makes connections private; `None` when neither file is set.
-pub(crate) fn acceptor(settings: &Flight) -> Result<Option<TlsAcceptor>> {
-    let (certificate, key) = match (&settings.tls_certificate, &settings.tls_key) {
+/// What makes connections private; `None` when neither file is set. `section` is that of the settings, `alpn` what is
+/// spoken within.
+pub(crate) fn acceptor(
+    section: &str,
+    certificate: Option<&PathBuf>,
+    key: Option<&PathBuf>,
+    alpn: &[&[u8]],
+) -> Result<Option<TlsAcceptor>> {
+    let (certificate, key) = match (certificate, key) {
         (None, None) => return Ok(None),
         (Some(certificate), Some(key)) => (certificate, key),
-        _ => return Err(Failure::usage("flight.tls_certificate and flight.tls_key go together: set both, or neither")),
+        _ => {
+            let both = format!("{section}.tls_certificate and {section}.tls_key go together: set both, or neither");
+            return Err(Failure::usage(both));
+        }
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -27,7 +35,7 @@ pub(crate) fn acceptor(settings: &Flight) -> Result<Option<TlsAcceptor>> {
         .with_single_cert(certificates(certificate)?, private_key(key)?);
     let mut config = config
         .map_err(|e| Failure::usage(format!("{} and {} do not fit: {e}", certificate.display(), key.display())))?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }
 

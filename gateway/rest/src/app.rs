@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use lakegate_catalog::{Catalog, Dataset};
+use lakegate_catalog::{Catalog, Dataset, Door};
 use lakegate_ingest::Ingest;
 use lakegate_lake::{Lake, Table};
 use lakegate_query::Engine;
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
 use crate::edge::Edge;
 use crate::metrics::Metrics;
@@ -16,6 +17,10 @@ use crate::problem::Result;
 pub struct App {
     /// Datasets, principals, grants.
     pub catalog: Arc<dyn Catalog>,
+    /// Who may come in.
+    pub door: Arc<Door>,
+    /// The id of the last event, as it becomes known.
+    pub last_event: watch::Receiver<u64>,
     /// Tables.
     pub lake: Arc<Lake>,
     /// SQL.
@@ -33,16 +38,17 @@ pub struct App {
 impl App {
     /// Puts the parts together. `counts` holds what other protocols count; `/metrics` tells of all.
     pub fn new(
-        catalog: Arc<dyn Catalog>,
-        lake: Arc<Lake>,
+        door: Arc<Door>,
+        last_event: watch::Receiver<u64>,
         engine: Arc<Engine>,
         ingest: Arc<Ingest>,
         default_rows: u64,
         edge: Edge,
         counts: Registry,
     ) -> Arc<Self> {
+        let (catalog, lake) = (Arc::clone(door.catalog()), Arc::clone(ingest.lake()));
         let metrics = Arc::new(Metrics::new(counts, Arc::clone(&engine), Arc::clone(&lake), Arc::clone(&ingest)));
-        Arc::new(Self { catalog, lake, engine, ingest, default_rows, metrics, edge })
+        Arc::new(Self { catalog, door, last_event, lake, engine, ingest, default_rows, metrics, edge })
     }
 
     /// The table of a dataset that the catalog has answered.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use chrono::{DateTime, Utc};
-use lakegate_catalog::{ApiToken, Authenticated, Caller, ErrorKind, Principal, Role};
+use lakegate_catalog::{Action, ApiToken, Bearer, Caller, ErrorKind, Principal, Role};
 
 use crate::app::App;
 use crate::problem::{Problem, Result};
@@ -15,8 +15,6 @@ use crate::problem::{Problem, Result};
 /// the route; none at all is [`Caller::Anonymous`].
 pub(crate) struct Identified {
     pub(crate) caller: Caller,
-    /// When the credential stops working.
-    expires_at: Option<DateTime<Utc>>,
 }
 
 impl FromRequestParts<Arc<App>> for Identified {
@@ -25,25 +23,34 @@ impl FromRequestParts<Arc<App>> for Identified {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self> {
         let mut sent = parts.headers.get_all(header::AUTHORIZATION).iter();
         let Some(value) = sent.next() else {
-            return Ok(Self { caller: Caller::Anonymous, expires_at: None });
+            return Ok(Self { caller: Caller::Anonymous });
         };
         if sent.next().is_some() {
             return Err(refused("send one Authorization header"));
         }
-        let token = value
+        let malformed = || refused("the Authorization header must be `Bearer lg_…`, a Lakegate API token");
+        let text = value
             .to_str()
             .ok()
             .and_then(|text| text.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .and_then(|(_, token)| ApiToken::parse(token.trim()))
-            .ok_or_else(|| refused("the Authorization header must be `Bearer lg_…`, a Lakegate API token"))?;
-        match app.catalog.authenticate(&token.hash(), Utc::now()).await? {
-            Some(Authenticated { principal, expires_at }) => {
-                Ok(Self { caller: Caller::Principal(principal), expires_at })
-            }
-            None => Err(refused("the token is unknown, revoked or expired; ask an owner for a new one")),
-        }
+            .map(|(_, token)| token.trim())
+            .ok_or_else(malformed)?;
+        let token = ApiToken::parse(text);
+        let bearer = token.as_ref().map(Bearer::Token).or_else(|| Bearer::foreign(text)).ok_or_else(malformed)?;
+        let identity = app.door.admit(bearer, origin(&parts.headers)).await?;
+        Ok(Self { caller: identity.into() })
     }
+}
+
+/// The page that a browser says it asks for: `Origin`, or what `Referer` begins with where there is none.
+fn origin(headers: &HeaderMap) -> Option<&str> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let of_page = |page: &str| {
+        let host = page.find("://")? + 3;
+        Some(page.get(host..)?.find('/').map_or(page.len(), |end| host + end))
+    };
+    text(header::ORIGIN).or_else(|| text(header::REFERER).and_then(|page| page.get(..of_page(page)?)))
 }
 
 fn refused(detail: &str) -> Problem {
@@ -59,7 +66,7 @@ impl Identified {
     /// When a credential made by this caller ends: as asked, and never after the caller's own, so that a token
     /// that ends cannot be traded for one that does not.
     pub(crate) fn expiry(&self, asked: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>> {
-        match (asked, self.expires_at) {
+        match (asked, self.caller.identity().and_then(|identity| identity.expires_at)) {
             (Some(asked), Some(own)) if asked > own => Err(Problem::denied(format!(
                 "the new token would outlive yours, which ends at {}; ask for less, or use a token that lasts",
                 own.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
@@ -68,12 +75,41 @@ impl Identified {
         }
     }
 
+    /// The principal, if its credential may be used to manage.
+    pub(crate) fn manager(&self) -> Result<&Principal> {
+        let principal = self.principal()?;
+        if self.caller.may(Action::Manage) {
+            return Ok(principal);
+        }
+        Err(Problem::denied("your token is not for managing: it needs the action `manage`"))
+    }
+
     /// The principal, if it owns the instance.
     pub(crate) async fn instance_owner(&self, app: &App) -> Result<&Principal> {
-        let principal = self.principal()?;
-        match app.catalog.role_on_instance(principal.id).await? {
+        let principal = self.manager()?;
+        match app.catalog.role_on_instance(&self.caller).await? {
             Some(Role::Owner) => Ok(principal),
             _ => Err(Problem::denied("only an owner of the instance may do this")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_its_origin() {
+        for (name, value, expected) in [
+            ("origin", "https://maps.example:8443", Some("https://maps.example:8443")),
+            ("referer", "https://maps.example/a/b?c", Some("https://maps.example")),
+            ("referer", "https://maps.example", Some("https://maps.example")),
+            ("referer", "maps.example/a", None),
+            ("host", "maps.example", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().expect("a value"));
+            assert_eq!(origin(&headers), expected, "{name}: {value}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use lakegate_catalog::{Access, Column, ColumnsAt, Dataset, DatasetChange, Role, Visibility};
+use lakegate_catalog::{Access, Caller, Column, ColumnsAt, Dataset, DatasetChange, Role, Visibility};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
@@ -66,15 +66,16 @@ pub(crate) async fn change_dataset(
     Json(request): Json<ChangeDataset>,
 ) -> Result<axum::Json<DatasetDocument>> {
     let access = path.access(&app, &caller).await?;
-    request.allowed(&access)?;
+    request.allowed(&caller, &access)?;
+    let policy = access.policy().cloned();
     let (columns, change) = request.read(&access.dataset)?;
     // Runs to its end when the client goes away: table and catalog are to agree.
     let changing = tokio::spawn({
         let app = Arc::clone(&app);
-        async move { apply(&app, access.dataset, columns, change).await }
+        async move { apply(&app, Arc::unwrap_or_clone(access.dataset), columns, change).await }
     });
     let dataset = changing.await.map_err(Problem::defect)??;
-    Ok(axum::Json(describe(&app, dataset).await))
+    Ok(axum::Json(describe(&app, dataset, policy).await))
 }
 
 /// The table first: columns that the catalog lists can be read.
@@ -92,11 +93,11 @@ async fn apply(app: &App, dataset: Dataset, columns: Vec<Column>, mut change: Da
 }
 
 impl ChangeDataset {
-    fn allowed(&self, access: &Access) -> Result<()> {
+    fn allowed(&self, caller: &Caller, access: &Access) -> Result<()> {
         let denied = |what: &str, role: Role| Problem::denied(format!("{what} needs the role {role} on the dataset"));
-        access.require(Role::Maintainer).map_err(|_| denied("changing a dataset", Role::Maintainer))?;
+        access.require(caller, Role::Maintainer).map_err(|_| denied("changing a dataset", Role::Maintainer))?;
         if self.visibility.is_some() {
-            access.require(Role::Owner).map_err(|_| denied("changing who may see a dataset", Role::Owner))?;
+            access.require(caller, Role::Owner).map_err(|_| denied("changing who may see a dataset", Role::Owner))?;
         }
         Ok(())
     }
@@ -108,7 +109,7 @@ impl ChangeDataset {
         let new = columns.iter().filter(|column| !dataset.schema.iter().any(|known| known.name == column.name));
         lakegate_ingest::check_width(&dataset.schema.iter().chain(new).cloned().collect::<Vec<_>>())?;
         let description = self.description.map(Option::unwrap_or_default);
-        let change = DatasetChange { description, visibility: self.visibility, columns: None };
+        let change = DatasetChange { description, visibility: self.visibility, ..DatasetChange::default() };
         change.check()?;
         Ok((columns, change))
     }

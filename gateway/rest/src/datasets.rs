@@ -6,10 +6,10 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use lakegate_catalog::{
     Access, Caller, Column, ColumnsAt, Dataset, DatasetChange, DatasetKind, DatasetName, ErrorKind, GeometryColumn,
-    MergeStrategy, Namespace, NewDataset, Page, Role, Visibility,
+    MergeStrategy, Namespace, NewDataset, Page, Policy, Role, Visibility,
 };
 use lakegate_ingest::{allow_create, check_width};
 use lakegate_lake::Snapshot;
@@ -168,8 +168,16 @@ impl DatasetPath {
     /// The dataset, with what the caller may do to it.
     pub(crate) async fn access(&self, app: &App, caller: &Caller) -> Result<Access> {
         let name = self.dataset_name(false)?;
-        let found = Access::find(app.catalog.as_ref(), caller, &name).await?;
+        let found = app.catalog.access(caller, &name).await?;
         found.ok_or_else(|| Problem::dataset_not_found(&name))
+    }
+
+    /// The dataset, if the caller may read it.
+    pub(crate) async fn readable(&self, app: &App, caller: &Caller) -> Result<Access> {
+        let access = self.access(app, caller).await?;
+        let denied = |_| Problem::denied("your token is not for reading: it needs the action `read`");
+        access.require(caller, Role::Reader).map_err(denied)?;
+        Ok(access)
     }
 
     /// The name. One that cannot exist does not exist; when it is to be created, the rule is told.
@@ -195,7 +203,8 @@ pub(crate) async fn list_datasets(
     let page = page(list.limit, list.cursor)?;
     let found = app.catalog.list_datasets(&caller, namespace.as_ref(), &page).await?;
     // A few at a time: each may have to open its table.
-    let items = stream::iter(found.items).map(|dataset| describe(&app, dataset)).buffered(8).collect().await;
+    let items =
+        stream::iter(found.items).map(|dataset| listed(&app, &caller, dataset)).buffered(8).try_collect().await?;
     Ok(axum::Json(DatasetList { items, next: found.next }))
 }
 
@@ -221,7 +230,7 @@ pub(crate) async fn create_dataset(
     let owner = allow_create(app.catalog.as_ref(), &caller.caller, &new.name).await?;
     let dataset = lakegate_ingest::create_dataset(app.catalog.as_ref(), &app.lake, new, owner).await?;
     let location = format!("/v1/datasets/{}/{}", dataset.name.namespace(), dataset.name.dataset());
-    let document = describe(&app, dataset).await;
+    let document = describe(&app, dataset, None).await;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(document)))
 }
 
@@ -278,7 +287,8 @@ pub(crate) async fn show_dataset(
     Path(path): Path<DatasetPath>,
 ) -> Result<axum::Json<DatasetDocument>> {
     let access = path.access(&app, &caller).await?;
-    Ok(axum::Json(describe(&app, access.dataset).await))
+    let policy = access.policy().cloned();
+    Ok(axum::Json(describe(&app, Arc::unwrap_or_clone(access.dataset), policy).await))
 }
 
 /// Deletes a dataset with its rows.
@@ -292,12 +302,25 @@ pub(crate) async fn delete_dataset(
 ) -> Result<StatusCode> {
     let access = path.access(&app, &caller).await?;
     let denied = |_| Problem::denied("deleting a dataset needs the role owner on it");
-    access.require(Role::Owner).map_err(denied)?;
+    access.require(&caller, Role::Owner).map_err(denied)?;
     app.catalog.delete_dataset(access.dataset.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(crate) async fn describe(app: &App, mut dataset: Dataset) -> DatasetDocument {
+async fn listed(app: &App, caller: &Caller, dataset: Dataset) -> Result<DatasetDocument> {
+    let policy = match &dataset.policy {
+        None => None,
+        // What holds for this caller depends on its role.
+        Some(policy) => match app.catalog.access_by_id(caller, dataset.id).await? {
+            Some(access) => access.policy().cloned(),
+            None => Some(policy.clone()),
+        },
+    };
+    Ok(describe(app, dataset, policy).await)
+}
+
+/// What is told of a dataset to whoever reads it under this policy.
+pub(crate) async fn describe(app: &App, mut dataset: Dataset, policy: Option<Policy>) -> DatasetDocument {
     let version = match newest(app, &dataset).await {
         // Met here, and remembered.
         Err(error) if error.code == "dataset_damaged" => None,
@@ -311,6 +334,9 @@ pub(crate) async fn describe(app: &App, mut dataset: Dataset) -> DatasetDocument
             None
         }
     };
+    if let Some(policy) = &policy {
+        dataset = policy.shown(dataset);
+    }
     let damage = app.lake.damage(dataset.id).await.map(|damage| damage.to_string());
     DatasetDocument {
         id: dataset.id.to_string(),

@@ -1,10 +1,12 @@
 //! What is checked of every request before anything else is done, and what is known of who stands between.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -138,8 +140,11 @@ impl Edge {
 
     /// Who really asks: the last address that no trusted proxy has.
     pub(crate) fn client(&self, request: &Request) -> Option<IpAddr> {
-        let peer = peer(request)?;
-        let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        Some(self.behind(peer(request)?, request.headers()))
+    }
+
+    fn behind(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
         let chain: Vec<&str> = forwarded.flat_map(|value| value.split(',')).collect();
         let mut client = peer;
         for hop in chain.iter().rev() {
@@ -149,7 +154,19 @@ impl Edge {
             let Ok(address) = hop.trim().parse() else { break };
             client = address;
         }
-        Some(client)
+        client
+    }
+}
+
+/// Who really asks, for a handler; `None` when the connection does not say.
+pub(crate) struct Client(pub(crate) Option<IpAddr>);
+
+impl FromRequestParts<Arc<App>> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        Ok(Self(peer.map(|peer| app.edge.behind(peer, &parts.headers))))
     }
 }
 

@@ -4,25 +4,35 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use lakegate_catalog::{Access, DatasetName, Grant, Namespace, Role, Scope};
+use lakegate_catalog::{Dataset, DatasetChange, DatasetName, Grant, Grantee, Namespace, Role, Scope, Visibility};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::caller::Identified;
 use crate::extract::{Json, Query};
+use crate::groups::find as find_group;
 use crate::principals::find;
 use crate::problem::{Problem, Result};
 use crate::{refusals, words};
 
-/// A role of a principal on a namespace, a dataset, or, with neither, the instance.
+/// A role of a principal, a group or everyone on a namespace, a dataset, or, with neither, the instance.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"principal": "ada", "role": "reader", "dataset": "demo.airports"}))]
 pub(crate) struct GrantDocument {
-    /// Who.
-    #[schema(value_type = words::PrincipalName)]
-    principal: String,
+    /// Who; or a group, or everyone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::PrincipalName>)]
+    principal: Option<String>,
+    /// Whoever is in this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::PrincipalName>)]
+    group: Option<String>,
+    /// Everyone, also without a token; at most `reader`, on a namespace or a dataset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::Always>)]
+    public: Option<bool>,
     /// `reader`, `writer`, `maintainer` or `owner`.
     #[schema(value_type = words::Role)]
     role: Role,
@@ -36,14 +46,17 @@ pub(crate) struct GrantDocument {
     dataset: Option<String>,
 }
 
-/// Which grants: those of a principal, or those on exactly one scope.
+/// Which grants: those of a principal or a group, or those on exactly one scope.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GrantQuery {
-    /// Of this principal.
+    /// Of this principal; those of its groups are not among them.
     #[param(inline, required = false, value_type = words::PrincipalName)]
     principal: Option<String>,
+    /// Of this group.
+    #[param(inline, required = false, value_type = words::PrincipalName)]
+    group: Option<String>,
     /// On this namespace.
     #[param(inline, required = false, value_type = words::Name)]
     namespace: Option<String>,
@@ -58,8 +71,14 @@ pub(crate) struct GrantQuery {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RevokeQuery {
     /// Of this principal.
-    #[param(inline, value_type = words::PrincipalName)]
-    principal: String,
+    #[param(inline, required = false, value_type = words::PrincipalName)]
+    principal: Option<String>,
+    /// Of this group.
+    #[param(inline, required = false, value_type = words::PrincipalName)]
+    group: Option<String>,
+    /// Of everyone.
+    #[param(inline, required = false, value_type = words::Always)]
+    public: Option<bool>,
     /// On this namespace.
     #[param(inline, required = false, value_type = words::Name)]
     namespace: Option<String>,
@@ -74,31 +93,58 @@ pub(crate) struct GrantList {
     items: Vec<GrantDocument>,
 }
 
-/// The scope that a request names, and whether the caller owns it.
-async fn owned_scope(app: &App, caller: &Identified, namespace: Option<&str>, dataset: Option<&str>) -> Result<Scope> {
-    let principal = caller.principal()?;
-    let (scope, role) = match (namespace, dataset) {
+/// What a grant is on, as its owner sees it.
+enum Owned {
+    Instance,
+    Namespace(Namespace),
+    Dataset(Arc<Dataset>),
+}
+
+impl Owned {
+    fn scope(&self) -> Scope {
+        match self {
+            Self::Instance => Scope::Instance,
+            Self::Namespace(name) => Scope::Namespace(name.clone()),
+            Self::Dataset(dataset) => Scope::Dataset(dataset.id),
+        }
+    }
+}
+
+/// The scope that a request names, if the caller owns it.
+async fn owned(app: &App, caller: &Identified, namespace: Option<&str>, dataset: Option<&str>) -> Result<Owned> {
+    let (owned, role) = match (namespace, dataset) {
         (Some(_), Some(_)) => return Err(Problem::invalid("name a namespace or a dataset, not both")),
         (Some(namespace), None) => {
             let namespace = Namespace::new(namespace)?;
-            let role = app.catalog.role_on_namespace(principal.id, &namespace).await?;
-            (Scope::Namespace(namespace), role)
+            let role = app.catalog.role_on_namespace(&caller.caller, &namespace).await?;
+            (Owned::Namespace(namespace), role)
         }
         (None, Some(dataset)) => {
             let name: DatasetName = dataset.parse()?;
-            let access = Access::find(app.catalog.as_ref(), &caller.caller, &name).await?;
+            let access = app.catalog.access(&caller.caller, &name).await?;
             let access = access.ok_or_else(|| Problem::dataset_not_found(&name))?;
-            (Scope::Dataset(access.dataset.id), Some(access.role))
+            (Owned::Dataset(access.dataset), Some(access.role))
         }
-        (None, None) => (Scope::Instance, app.catalog.role_on_instance(principal.id).await?),
+        (None, None) => (Owned::Instance, app.catalog.role_on_instance(&caller.caller).await?),
     };
+    caller.manager()?;
     if role < Some(Role::Owner) {
         return Err(Problem::denied("grants are for owners of what is granted"));
     }
-    Ok(scope)
+    Ok(owned)
 }
 
-/// Grants of a principal, or on a namespace, a dataset or the instance.
+/// Who is to have a grant, or has it.
+async fn grantee(app: &App, principal: Option<&str>, group: Option<&str>, public: Option<bool>) -> Result<Grantee> {
+    match (principal, group, public) {
+        (Some(name), None, None) => Ok(Grantee::Principal(find(app, name).await?.id)),
+        (None, Some(name), None) => Ok(Grantee::Group(find_group(app, name).await?.id)),
+        (None, None, Some(true)) => Ok(Grantee::Public),
+        _ => Err(Problem::invalid("say who: one of `principal`, `group` and `public: true`")),
+    }
+}
+
+/// Grants of a principal or a group, or on a namespace, a dataset or the instance.
 #[utoipa::path(get, path = "/v1/grants", security(("token" = [])), tag = "access", params(GrantQuery), responses(
     (status = 200, description = "The grants", body = GrantList),
     refusals::NotFound,
@@ -108,32 +154,64 @@ pub(crate) async fn list_grants(
     caller: Identified,
     Query(query): Query<GrantQuery>,
 ) -> Result<axum::Json<GrantList>> {
-    let grants = match &query.principal {
-        Some(name) => {
-            if query.namespace.is_some() || query.dataset.is_some() {
-                return Err(Problem::invalid("name a principal or a scope, not both"));
-            }
+    let on_scope = query.namespace.is_some() || query.dataset.is_some();
+    let mut items = Vec::new();
+    let grants = match (&query.principal, &query.group) {
+        (Some(_), Some(_)) => return Err(Problem::invalid("name a principal or a group, not both")),
+        (Some(_), _) | (_, Some(_)) if on_scope => {
+            return Err(Problem::invalid("name a principal or a group, or a scope, not both"));
+        }
+        (Some(name), None) => {
             if caller.principal()?.name != *name {
                 caller.instance_owner(&app).await?;
             }
-            app.catalog.grants_of(find(&app, name).await?.id).await?
+            app.catalog.grants_of(Grantee::Principal(find(&app, name).await?.id)).await?
         }
-        None => {
-            let scope = owned_scope(&app, &caller, query.namespace.as_deref(), query.dataset.as_deref()).await?;
-            app.catalog.grants_on(&scope).await?
+        (None, Some(name)) => {
+            if !caller.caller.groups().any(|own| own == name) {
+                caller.instance_owner(&app).await?;
+            }
+            app.catalog.grants_of(Grantee::Group(find_group(&app, name).await?.id)).await?
+        }
+        (None, None) => {
+            let owned = owned(&app, &caller, query.namespace.as_deref(), query.dataset.as_deref()).await?;
+            if let Owned::Dataset(dataset) = &owned
+                && dataset.visibility == Visibility::Public
+            {
+                items.push(GrantDocument { dataset: Some(dataset.name.to_string()), ..to_everyone() });
+            }
+            app.catalog.grants_on(&owned.scope()).await?
         }
     };
-    let mut items = Vec::new();
     for grant in grants {
         items.extend(document(&app, grant).await?);
     }
     Ok(axum::Json(GrantList { items }))
 }
 
-/// A grant in names; `None` when principal or dataset has just been deleted.
+fn to_everyone() -> GrantDocument {
+    GrantDocument {
+        principal: None,
+        group: None,
+        public: Some(true),
+        role: Role::Reader,
+        namespace: None,
+        dataset: None,
+    }
+}
+
+/// A grant in names; `None` when whoever has it, or what it is on, has just been deleted.
 async fn document(app: &App, grant: Grant) -> Result<Option<GrantDocument>> {
-    let Some(principal) = app.catalog.principal(grant.principal).await? else {
-        return Ok(None);
+    let (principal, group, public) = match grant.grantee {
+        Grantee::Principal(id) => match app.catalog.principal(id).await? {
+            Some(principal) => (Some(principal.name), None, None),
+            None => return Ok(None),
+        },
+        Grantee::Group(id) => match app.catalog.group(id).await? {
+            Some(group) => (None, Some(group.name), None),
+            None => return Ok(None),
+        },
+        Grantee::Public => (None, None, Some(true)),
     };
     let (namespace, dataset) = match grant.scope {
         Scope::Instance => (None, None),
@@ -143,10 +221,18 @@ async fn document(app: &App, grant: Grant) -> Result<Option<GrantDocument>> {
             None => return Ok(None),
         },
     };
-    Ok(Some(GrantDocument { principal: principal.name, role: grant.role, namespace, dataset }))
+    Ok(Some(GrantDocument { principal, group, public, role: grant.role, namespace, dataset }))
 }
 
-/// Gives a role, in place of the one the principal had on that scope.
+/// Sets who may see a dataset: what everyone may do to it is its visibility.
+async fn publish(app: &App, dataset: &Dataset, visibility: Visibility) -> Result<()> {
+    let change = DatasetChange { visibility: Some(visibility), ..DatasetChange::default() };
+    app.catalog.update_dataset(dataset.id, change).await?;
+    Ok(())
+}
+
+/// Gives a role, in place of the one that was there on that scope. Everyone being reader of a dataset is the same as its
+/// visibility `public`.
 #[utoipa::path(put, path = "/v1/grants", security(("token" = [])), tag = "access", request_body = GrantDocument, responses(
     (status = 200, description = "Granted", body = GrantDocument),
     refusals::NotFound, refusals::Conflict,
@@ -156,13 +242,18 @@ pub(crate) async fn put_grant(
     caller: Identified,
     Json(request): Json<GrantDocument>,
 ) -> Result<axum::Json<GrantDocument>> {
-    let scope = owned_scope(&app, &caller, request.namespace.as_deref(), request.dataset.as_deref()).await?;
-    let principal = find(&app, &request.principal).await?.id;
-    app.catalog.grant(Grant { principal, scope, role: request.role }).await?;
+    let owned = owned(&app, &caller, request.namespace.as_deref(), request.dataset.as_deref()).await?;
+    let grantee = grantee(&app, request.principal.as_deref(), request.group.as_deref(), request.public).await?;
+    match &owned {
+        Owned::Dataset(dataset) if grantee == Grantee::Public && request.role == Role::Reader => {
+            publish(&app, dataset, Visibility::Public).await?;
+        }
+        _ => app.catalog.grant(Grant { grantee, scope: owned.scope(), role: request.role }).await?,
+    }
     Ok(axum::Json(request))
 }
 
-/// Takes a principal's role on exactly this scope away; with neither namespace nor dataset, on the instance.
+/// Takes the role on exactly this scope away; with neither namespace nor dataset, on the instance.
 #[utoipa::path(delete, path = "/v1/grants", security(("token" = [])), tag = "access", params(RevokeQuery), responses(
     (status = 204, description = "Revoked"),
     refusals::NotFound, refusals::Conflict,
@@ -172,8 +263,13 @@ pub(crate) async fn delete_grant(
     caller: Identified,
     Query(query): Query<RevokeQuery>,
 ) -> Result<StatusCode> {
-    let scope = owned_scope(&app, &caller, query.namespace.as_deref(), query.dataset.as_deref()).await?;
-    let principal = find(&app, &query.principal).await?.id;
-    app.catalog.revoke(principal, &scope).await?;
+    let owned = owned(&app, &caller, query.namespace.as_deref(), query.dataset.as_deref()).await?;
+    let grantee = grantee(&app, query.principal.as_deref(), query.group.as_deref(), query.public).await?;
+    match &owned {
+        Owned::Dataset(dataset) if grantee == Grantee::Public && dataset.visibility == Visibility::Public => {
+            publish(&app, dataset, Visibility::Private).await?;
+        }
+        _ => app.catalog.revoke(grantee, &owned.scope()).await?,
+    }
     Ok(StatusCode::NO_CONTENT)
 }

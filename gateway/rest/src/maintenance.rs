@@ -82,9 +82,9 @@ pub(crate) async fn vacuum(
 async fn kept_up(app: &App, caller: &Identified, path: &DatasetPath) -> Result<Dataset> {
     let access = path.access(app, &caller.caller).await?;
     access
-        .require(Role::Maintainer)
+        .require(&caller.caller, Role::Maintainer)
         .map_err(|_| Problem::denied("keeping a dataset up needs the role maintainer on it"))?;
-    Ok(access.dataset)
+    Ok(Arc::unwrap_or_clone(access.dataset))
 }
 
 async fn in_time<T>(app: &App, dataset: &Dataset, work: impl Future<Output = lakegate_lake::Result<T>>) -> Result<T> {

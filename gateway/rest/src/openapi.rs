@@ -19,8 +19,8 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::{
-    dataset_change, datasets, docs, edge, grants, health, ingest, maintenance, metrics, observe, page, principals,
-    queries, query, receipts, refusals, rows, tokens, versions, whoami,
+    dataset_change, datasets, docs, edge, events, grants, groups, health, ingest, login, maintenance, metrics,
+    namespaces, observe, page, policy, principals, queries, query, receipts, refusals, rows, tokens, versions, whoami,
 };
 
 /// Bytes of a request body other than a push.
@@ -36,6 +36,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(docs::docs))
         .routes(routes!(datasets::list_datasets, datasets::create_dataset))
         .routes(routes!(datasets::show_dataset, dataset_change::change_dataset, datasets::delete_dataset))
+        .routes(routes!(policy::show_policy, policy::put_policy, policy::delete_policy))
         .routes(routes!(versions::list_versions))
         .routes(routes!(rows::read_rows))
         .routes(routes!(maintenance::compact))
@@ -47,6 +48,15 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(whoami::whoami))
         .routes(routes!(principals::list_principals, principals::create_principal))
         .routes(routes!(principals::delete_principal))
+        .routes(routes!(principals::set_password, principals::remove_password))
+        .routes(routes!(groups::list_groups, groups::create_group))
+        .routes(routes!(groups::delete_group))
+        .routes(routes!(groups::list_members))
+        .routes(routes!(groups::add_member, groups::remove_member))
+        .routes(routes!(namespaces::list_namespaces, namespaces::create_namespace))
+        .routes(routes!(namespaces::delete_namespace))
+        .routes(routes!(events::follow))
+        .routes(routes!(login::log_in))
         .routes(routes!(tokens::list_tokens, tokens::create_token))
         .routes(routes!(tokens::revoke_token))
         .routes(routes!(grants::list_grants, grants::put_grant, grants::delete_grant))

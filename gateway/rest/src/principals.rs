@@ -6,13 +6,14 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
-use lakegate_catalog::{ErrorKind, NewPrincipal, Principal, PrincipalKind};
+use lakegate_catalog::{ErrorKind, ExternalId, NewPrincipal, PasswordHash, Principal, PrincipalKind};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::caller::Identified;
 use crate::datasets::page;
+use crate::edge::Client;
 use crate::extract::{Json, Path, Query};
 use crate::problem::{Problem, Result};
 use crate::{refusals, words};
@@ -51,6 +52,41 @@ pub(crate) struct CreatePrincipal {
     #[serde(default = "user")]
     #[schema(value_type = words::PrincipalKind)]
     kind: PrincipalKind,
+    /// Who it is to an issuer of tokens: `iss` and `sub` of a JWT.
+    #[serde(default)]
+    #[schema(value_type = Option<ExternalIdDocument>)]
+    external: Option<ExternalId>,
+}
+
+/// Who a principal is to an issuer of tokens.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only the API document reads it")]
+pub(crate) struct ExternalIdDocument {
+    /// `iss` of its tokens.
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+        example = "https://id.example"
+    )]
+    issuer: String,
+    /// `sub` of its tokens.
+    #[schema(min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    subject: String,
+}
+
+/// A new password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetPassword {
+    /// 8 to 256 characters.
+    #[schema(min_length = 8, max_length = 256, format = Password)]
+    password: String,
+    /// The present one; owners of the instance do without it.
+    #[serde(default)]
+    #[schema(format = Password)]
+    current: Option<String>,
 }
 
 fn user() -> PrincipalKind {
@@ -64,19 +100,19 @@ fn user() -> PrincipalKind {
 pub(crate) struct ListPrincipals {
     /// At most this many.
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
+    pub(crate) limit: Option<usize>,
     /// `next` of the page before.
     #[param(inline, required = false, value_type = words::PrincipalName)]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 /// One page of principals.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PrincipalList {
-    items: Vec<PrincipalDocument>,
+    pub(crate) items: Vec<PrincipalDocument>,
     /// The cursor of the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// The name in a path.
@@ -114,7 +150,7 @@ pub(crate) async fn create_principal(
     Json(request): Json<CreatePrincipal>,
 ) -> Result<impl IntoResponse> {
     caller.instance_owner(&app).await?;
-    let new = NewPrincipal { name: request.name, kind: request.kind };
+    let new = NewPrincipal { name: request.name, kind: request.kind, external: request.external };
     let principal = app.catalog.create_principal(new).await?;
     let location = format!("/v1/principals/{}", principal.name);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(PrincipalDocument::from(principal))))
@@ -133,6 +169,48 @@ pub(crate) async fn delete_principal(
     caller.instance_owner(&app).await?;
     let principal = find(&app, &path.name).await?;
     app.catalog.delete_principal(principal.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sets a principal's password, for `/v1/login` and the handshake of Flight SQL. For itself, with the password that it
+/// has, and for owners of the instance.
+#[utoipa::path(put, path = "/v1/principals/{name}/password", security(("token" = [])), tag = "access", params(PrincipalPath), request_body = SetPassword, responses(
+    (status = 204, description = "Set"),
+    refusals::TooManyTries,
+))]
+pub(crate) async fn set_password(
+    State(app): State<Arc<App>>,
+    caller: Identified,
+    Path(path): Path<PrincipalPath>,
+    Client(from): Client,
+    Json(request): Json<SetPassword>,
+) -> Result<StatusCode> {
+    let principal = match request.current {
+        Some(current) if caller.manager()?.name == path.name => {
+            let own = caller.principal()?.clone();
+            app.door.compare(&own.name, &current, from).await?;
+            own
+        }
+        _ => {
+            caller.instance_owner(&app).await?;
+            find(&app, &path.name).await?
+        }
+    };
+    app.catalog.set_password(principal.id, Some(PasswordHash::of(&request.password).await?)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes a principal's password away; its tokens stay.
+#[utoipa::path(delete, path = "/v1/principals/{name}/password", security(("token" = [])), tag = "access", params(PrincipalPath), responses(
+    (status = 204, description = "It has none"),
+))]
+pub(crate) async fn remove_password(
+    State(app): State<Arc<App>>,
+    caller: Identified,
+    Path(path): Path<PrincipalPath>,
+) -> Result<StatusCode> {
+    caller.instance_owner(&app).await?;
+    app.catalog.set_password(find(&app, &path.name).await?.id, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use lakegate_catalog::{CatalogError, DatasetName, ErrorKind};
+use lakegate_catalog::{CatalogError, DatasetName, DoorError, ErrorKind};
 use lakegate_formats::FormatError;
 use lakegate_ingest::IngestError;
 use lakegate_lake::{Damage, LakeError};
@@ -153,6 +153,8 @@ impl Problem {
                 _ => StatusCode::PAYLOAD_TOO_LARGE,
             },
             ErrorKind::Exhausted | ErrorKind::Deadline => StatusCode::UNPROCESSABLE_ENTITY,
+            // The client's doing, not the load's.
+            ErrorKind::Overloaded if self.code == "too_many_logins" => StatusCode::TOO_MANY_REQUESTS,
             ErrorKind::Overloaded | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             // 499 is nginx's "client closed request"; nobody is left to read it.
             ErrorKind::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
@@ -232,6 +234,18 @@ const DAMAGED_FILE: &str = "trying again does not help: the operator can put the
 
 const DAMAGED_LOG: &str = "trying again does not help: the operator can put the dataset's log back from a backup, or the \
                            dataset can be deleted";
+
+impl From<DoorError> for Problem {
+    fn from(error: DoorError) -> Self {
+        match error {
+            DoorError::Catalog(error) => error.into(),
+            DoorError::TooManyLogins { seconds } => {
+                Self::new(error.kind(), error.code(), error.to_string()).retry_after(seconds)
+            }
+            error => Self::new(error.kind(), error.code(), error.to_string()),
+        }
+    }
+}
 
 impl From<LakeError> for Problem {
     fn from(error: LakeError) -> Self {

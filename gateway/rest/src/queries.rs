@@ -170,7 +170,7 @@ fn not_found() -> Problem {
 
 async fn viewer(app: &App, caller: &Caller) -> Result<Viewer> {
     let Some(principal) = caller.principal() else { return Ok(Viewer::Anonymous) };
-    Ok(match app.catalog.role_on_instance(principal.id).await? {
+    Ok(match app.catalog.role_on_instance(caller).await? {
         Some(Role::Owner) => Viewer::All,
         _ => Viewer::Principal(principal.id),
     })

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use lakegate_catalog::{Access, ErrorKind};
+use lakegate_catalog::ErrorKind;
 use lakegate_ingest::Receipt;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -50,8 +50,7 @@ pub(crate) async fn show_receipt(
     let unknown =
         || Problem::new(ErrorKind::NotFound, "receipt_not_found", "no such receipt, or you may not see its dataset");
     let receipt = Receipt::decode(&path.receipt).ok_or_else(unknown)?;
-    let dataset = app.catalog.dataset_by_id(receipt.dataset).await?.ok_or_else(unknown)?;
-    let access = Access::of(app.catalog.as_ref(), &caller, dataset).await?.ok_or_else(unknown)?;
+    let access = app.catalog.access_by_id(&caller, receipt.dataset).await?.ok_or_else(unknown)?;
     if receipt.version == 0 {
         // No push makes the version that a dataset begins with.
         return Err(unknown());

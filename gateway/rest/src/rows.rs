@@ -6,9 +6,8 @@ use std::time::Instant;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
-use lakegate_catalog::{Dataset, ErrorKind};
+use lakegate_catalog::{Column, Dataset, ErrorKind};
 use lakegate_formats::Format;
-use lakegate_lake::Snapshot;
 use lakegate_query::{AsOf, QueryRequest};
 use serde::Deserialize;
 use serde_json::json;
@@ -91,7 +90,7 @@ pub(crate) async fn read_rows(
 ) -> Result<Response> {
     let started = Instant::now();
     let format = answer_format(asked.format.as_deref(), &headers)?;
-    let access = path.access(&app, &caller).await?;
+    let access = path.readable(&app, &caller).await?;
     let table = app.table(&access.dataset).await?;
     let cursor = asked.cursor.as_deref().map(Cursor::parse).transpose()?;
     let which = which(&access.dataset);
@@ -110,7 +109,9 @@ pub(crate) async fn read_rows(
     }
     let limit = limit.map(rows_limit).transpose()?;
     let name = &access.dataset.name;
-    let columns = columns(&snapshot, asked.columns.as_deref())?;
+    let there =
+        access.policy().map_or_else(|| snapshot.columns().to_vec(), |policy| policy.visible(snapshot.columns()));
+    let columns = columns(&there, asked.columns.as_deref())?;
     let request = QueryRequest {
         sql: format!(
             "SELECT {columns} FROM {}.{} OFFSET {offset}",
@@ -134,10 +135,10 @@ pub(crate) async fn read_rows(
 }
 
 /// The columns as SQL has them; all when none are named.
-fn columns(snapshot: &Snapshot, named: Option<&str>) -> Result<String> {
+fn columns(there: &[Column], named: Option<&str>) -> Result<String> {
     let Some(named) = named else { return Ok("*".to_owned()) };
     let column = |name: &str| {
-        if snapshot.columns().iter().any(|column| column.name == name) {
+        if there.iter().any(|column| column.name == name) {
             return Ok(quoted(name));
         }
         let name: String = name.chars().take(80).collect();

@@ -75,7 +75,7 @@ impl Tag {
         }
         let control = match caller {
             Caller::Anonymous => "public, no-cache",
-            Caller::Principal(_) => "private, no-cache",
+            Caller::Known(_) => "private, no-cache",
         };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
         headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Authorization"));

@@ -1,12 +1,15 @@
 //! `/v1/tokens`: API tokens, of the caller or, for owners of the instance, of anyone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use chrono::{DateTime, TimeDelta, Utc};
-use lakegate_catalog::{ApiToken, ErrorKind, NewToken, Principal, Role, TokenRecord};
+use lakegate_catalog::{
+    Action, ApiToken, DatasetPattern, ErrorKind, NewToken, Principal, Role, TokenRecord, TokenScope,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -34,6 +37,20 @@ pub(crate) struct CreateToken {
     #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 3153600000_i64)]
     expires_in: Option<u64>,
+    /// What it may be used for; anything when there is nothing here.
+    #[serde(default)]
+    #[schema(value_type = Vec<words::Action>)]
+    actions: BTreeSet<Action>,
+    /// On which datasets, `namespace.dataset` or `namespace.*`; on any, and for what concerns none, when there is nothing
+    /// here. On others whoever sends it is nobody: what is public can be read.
+    #[serde(default)]
+    #[schema(value_type = Vec<words::DatasetPattern>, max_items = 100)]
+    datasets: BTreeSet<DatasetPattern>,
+    /// From pages of which origins, for tokens that browsers hold: `https://maps.example`. From anywhere when there is nothing
+    /// here. A page cannot forge it, a program can.
+    #[serde(default)]
+    #[schema(value_type = Vec<words::Origin>, max_items = 100)]
+    referrers: BTreeSet<String>,
 }
 
 /// What is known of a token; never the token itself.
@@ -47,6 +64,18 @@ pub(crate) struct TokenDocument {
     created_at: DateTime<Utc>,
     /// When it stops working; null never.
     expires_at: Option<DateTime<Utc>>,
+    /// What it may be used for; anything when absent.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<words::Action>, required = false)]
+    actions: BTreeSet<Action>,
+    /// On which datasets; on any when absent.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<words::DatasetPattern>, required = false)]
+    datasets: BTreeSet<DatasetPattern>,
+    /// From pages of which origins; from anywhere when absent.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<words::Origin>, required = false)]
+    referrers: BTreeSet<String>,
 }
 
 /// A new token, shown this once.
@@ -91,12 +120,15 @@ fn document(principal: &Principal, record: TokenRecord) -> TokenDocument {
         name: record.name,
         created_at: record.created_at,
         expires_at: record.expires_at,
+        actions: record.scope.actions,
+        datasets: record.scope.datasets,
+        referrers: record.scope.referrers,
     }
 }
 
 /// Whose tokens a request is about: one's own, or anyone's for an owner of the instance.
 async fn subject(app: &App, caller: &Identified, named: Option<&str>) -> Result<Principal> {
-    let own = caller.principal()?;
+    let own = caller.manager()?;
     match named {
         None => Ok(own.clone()),
         Some(name) if name == own.name => Ok(own.clone()),
@@ -138,7 +170,14 @@ pub(crate) async fn create_token(
     let principal = subject(&app, &caller, request.principal.as_deref()).await?;
     let expires_at = caller.expiry(request.expires_in.map(expiry).transpose()?)?;
     let token = ApiToken::generate();
-    let new = NewToken { principal: principal.id, name: request.name, hash: token.hash(), expires_at };
+    let CreateToken { actions, datasets, referrers, .. } = request;
+    let scope = TokenScope { actions, datasets, referrers };
+    if caller.caller.identity().is_some_and(|identity| !identity.scope.includes(&scope)) {
+        return Err(Problem::denied(
+            "the new token would be for more than yours: give it the limits of yours, or narrower ones",
+        ));
+    }
+    let new = NewToken { principal: principal.id, name: request.name, hash: token.hash(), expires_at, scope };
     let record = app.catalog.create_token(new).await?;
     let created = CreatedToken { token_record: document(&principal, record), token: token.reveal().to_owned() };
     Ok((StatusCode::CREATED, axum::Json(created)))
@@ -161,10 +200,10 @@ pub(crate) async fn revoke_token(
     Path(path): Path<TokenPath>,
 ) -> Result<StatusCode> {
     let unknown = || Problem::new(ErrorKind::NotFound, "token_not_found", "no such token, or it is not yours");
-    let own = caller.principal()?;
+    let own = caller.manager()?;
     let id = path.id.parse().map_err(|_| unknown())?;
     let record = app.catalog.token(id).await?.ok_or_else(unknown)?;
-    let owner = app.catalog.role_on_instance(own.id).await? == Some(Role::Owner);
+    let owner = app.catalog.role_on_instance(&caller.caller).await? == Some(Role::Owner);
     if record.principal != own.id && !owner {
         return Err(unknown());
     }

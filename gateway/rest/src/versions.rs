@@ -39,12 +39,18 @@ pub(crate) struct VersionDocument {
     operation: String,
     /// Rows that it added; null when the log does not say.
     rows_added: Option<u64>,
-    /// Files that it added.
-    files_added: u64,
+    /// Files that it added; null, as the other sizes, for those who read the dataset under a policy.
+    files_added: Option<u64>,
     /// Files that it took out.
-    files_removed: u64,
+    files_removed: Option<u64>,
     /// Bytes of the files that it added.
-    bytes_added: u64,
+    bytes_added: Option<u64>,
+}
+
+impl VersionDocument {
+    fn without_sizes(&mut self) {
+        (self.rows_added, self.files_added, self.files_removed, self.bytes_added) = (None, None, None, None);
+    }
 }
 
 impl From<VersionInfo> for VersionDocument {
@@ -54,9 +60,9 @@ impl From<VersionInfo> for VersionDocument {
             timestamp: info.timestamp,
             operation: info.operation,
             rows_added: info.rows_added,
-            files_added: info.files_added,
-            files_removed: info.files_removed,
-            bytes_added: info.bytes_added,
+            files_added: Some(info.files_added),
+            files_removed: Some(info.files_removed),
+            bytes_added: Some(info.bytes_added),
         }
     }
 }
@@ -80,7 +86,7 @@ pub(crate) async fn list_versions(
     Path(path): Path<DatasetPath>,
     Query(list): Query<ListVersions>,
 ) -> Result<Json<VersionList>> {
-    let access = path.access(&app, &caller).await?;
+    let access = path.readable(&app, &caller).await?;
     let limit = page(list.limit, None)?.limit;
     let before = list.cursor.map(|cursor| cursor.parse::<u64>());
     let before = before.transpose().map_err(|_| Problem::invalid("the cursor is not one that a list has given"))?;
@@ -90,5 +96,10 @@ pub(crate) async fn list_versions(
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|last| last.version.to_string());
-    Ok(Json(VersionList { items: found.into_iter().map(VersionDocument::from).collect(), next }))
+    let mut items: Vec<_> = found.into_iter().map(VersionDocument::from).collect();
+    if access.policy().is_some() {
+        // How much there is, is for those who may see all of it.
+        items.iter_mut().for_each(VersionDocument::without_sizes);
+    }
+    Ok(Json(VersionList { items, next }))
 }

@@ -31,6 +31,6 @@ pub(crate) async fn whoami(
     let Some(principal) = caller.principal() else {
         return Ok(axum::Json(WhoAmI { principal: None, instance_role: None }));
     };
-    let instance_role = app.catalog.role_on_instance(principal.id).await?.map(|role| role.to_string());
+    let instance_role = app.catalog.role_on_instance(&caller).await?.map(|role| role.to_string());
     Ok(axum::Json(WhoAmI { principal: Some(principal.clone().into()), instance_role }))
 }

@@ -50,6 +50,12 @@ words! {
     Timeout = pattern("^0*[1-9][0-9]{0,9}(ms|s|m|h)$").examples(["30s"]);
     /// True.
     Always = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([true]));
+    /// What a token may be used for.
+    Action = one_of(["read", "push", "maintain", "manage"]);
+    /// `namespace.dataset`, or `namespace.*` for all of a namespace.
+    DatasetPattern = pattern("^[a-z][a-z0-9_]{0,62}\\.([a-z][a-z0-9_]{0,62}|\\*)$").examples(["geo.*"]);
+    /// An origin, as browsers send it.
+    Origin = pattern("^https?://[A-Za-z0-9._:\\[\\]-]+$").max_length(Some(300)).examples(["https://maps.example"]);
     /// The role of a principal; each may do what those before it may.
     Role = one_of(["reader", "writer", "maintainer", "owner"]);
     /// Who may read without a grant: everybody, or nobody.

@@ -30,6 +30,8 @@ pub struct Options {
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
     folder: Arc<TempDir>,
+    /// Of its owner, when it is not this gateway that makes the owner.
+    token: Option<String>,
 }
 
 impl Options {
@@ -41,6 +43,7 @@ impl Options {
             environment: Vec::new(),
             wrapper: Vec::new(),
             folder: Arc::new(TempDir::with_prefix("lakegate-e2e-")?),
+            token: None,
         })
     }
 
@@ -85,6 +88,13 @@ impl Options {
         self
     }
 
+    /// The same for a gateway whose instance has an owner, with this token.
+    #[must_use]
+    pub fn owned(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
+    }
+
     /// The folder that holds everything of this gateway; the data folder is inside.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -125,8 +135,8 @@ impl Options {
         Ok(command)
     }
 
-    /// Starts the gateway and waits until it answers.
-    pub async fn start(self) -> Result<Gateway> {
+    /// Starts the program and waits until a line of its output says what `read` looks for.
+    pub(crate) async fn launch<T>(&self, read: impl Fn(&str) -> Option<T>) -> Result<(Child, Output, T)> {
         let mut child = self.command()?.spawn()?;
         let output = Output::default();
         let stderr = child.stderr.take().ok_or("no stderr")?;
@@ -136,17 +146,26 @@ impl Options {
         let listening = async {
             while let Some(line) = lines.next_line().await? {
                 output.add(&line);
-                if let Some(found) = listening(&line) {
+                if let Some(found) = read(&line) {
                     return Ok(found);
                 }
             }
             Err("it ended before it was listening".into())
         };
-        let found: Result<(String, String)> =
+        let found: Result<T> =
             timeout(START, listening).await.unwrap_or_else(|_| Err("it was not listening in time".into()));
-        let (base, flight) = found.map_err(|error| format!("{error}; its output:\n{}", output.text()))?;
+        let found = found.map_err(|error| format!("{error}; its output:\n{}", output.text()))?;
         tokio::spawn(keep(lines.into_inner(), output.clone()));
-        let token = std::fs::read_to_string(self.kept().join("owner-token"))?.trim().to_owned();
+        Ok((child, output, found))
+    }
+
+    /// Starts the gateway and waits until it answers.
+    pub async fn start(self) -> Result<Gateway> {
+        let (child, output, (base, flight)) = self.launch(listening).await?;
+        let token = match &self.token {
+            Some(token) => token.clone(),
+            None => std::fs::read_to_string(self.kept().join("owner-token"))?.trim().to_owned(),
+        };
         let client = Client::new(&base, Some(token.clone()))?;
         Ok(Gateway { child, base, flight, token, client, output, options: self })
     }

@@ -5,9 +5,13 @@ mod auth;
 #[cfg(test)]
 mod cache;
 #[cfg(test)]
+mod catalog_faults;
+#[cfg(test)]
 mod change;
 #[cfg(test)]
 mod commands;
+#[cfg(test)]
+mod companion;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
@@ -15,19 +19,29 @@ mod datasets;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod durability;
 #[cfg(test)]
 mod edge;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod formats;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod invisible;
+#[cfg(test)]
+mod issuers;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod maintenance;
+#[cfg(test)]
+mod matrix;
 #[cfg(test)]
 mod observe;
 #[cfg(test)]
@@ -36,6 +50,8 @@ mod openapi;
 mod operations;
 #[cfg(test)]
 mod overload;
+#[cfg(test)]
+mod policies;
 #[cfg(test)]
 mod push;
 #[cfg(test)]
@@ -50,5 +66,7 @@ mod sql_shell;
 mod stores;
 #[cfg(test)]
 mod telemetry;
+#[cfg(test)]
+mod tenancy;
 #[cfg(test)]
 mod time_travel;

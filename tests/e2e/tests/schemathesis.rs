@@ -95,6 +95,9 @@ async fn seed(client: &Client) -> Result<Value> {
     let right = json!({ "principal": "ada", "role": "reader", "namespace": "demo" });
     client.send(Method::PUT, "/v1/grants", &right).await?.expect(200)?;
     client.post("/v1/tokens", &json!({ "name": "laptop", "principal": "ada" })).await?.expect(201)?;
+    client.post("/v1/principals", &json!({ "name": "grace" })).await?.expect(201)?;
+    let password = json!({ "password": "correct horse" });
+    client.send(Method::PUT, "/v1/principals/grace/password", &password).await?.expect(204)?;
     for sql in ["SELECT 1", "SELECT count(*) FROM demo.flights"] {
         client.query(sql).await?.expect(200)?;
     }
@@ -104,6 +107,7 @@ async fn seed(client: &Client) -> Result<Value> {
         "target": {"ns": "fuzz", "name": "target"},
         "receipts": receipts,
         "service": "ada",
+        "login": ["grace", "correct horse"],
         "owner": owner["principal"]["name"],
         "owner_token": tokens["items"][0]["id"],
     }))

@@ -7,8 +7,10 @@ use lakegate_tidy::{Result, Workspace};
 /// Each crate, and which of ours it may be built with.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("lakegate-catalog", &[]),
+    ("lakegate-catalog-http", &["lakegate-catalog"]),
     ("lakegate-catalog-sql", &["lakegate-catalog"]),
     ("lakegate-config", &[]),
+    ("lakegate-oidc", &[]),
     ("lakegate-formats", &["lakegate-catalog"]),
     ("lakegate-lake", &["lakegate-catalog"]),
     ("lakegate-statement", &["lakegate-catalog"]),
@@ -31,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "lakegate-gateway",
         &[
             "lakegate-catalog",
+            "lakegate-catalog-http",
             "lakegate-catalog-sql",
             "lakegate-config",
             "lakegate-flight-sql",
@@ -38,13 +41,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "lakegate-formats",
             "lakegate-ingest",
             "lakegate-lake",
+            "lakegate-oidc",
             "lakegate-query",
             "lakegate-rest",
         ],
     ),
     (
         "lakegate-bench",
-        &["lakegate-catalog", "lakegate-e2e", "lakegate-formats", "lakegate-lake", "lakegate-statement"],
+        &[
+            "lakegate-catalog",
+            "lakegate-catalog-http",
+            "lakegate-catalog-sql",
+            "lakegate-e2e",
+            "lakegate-formats",
+            "lakegate-lake",
+            "lakegate-statement",
+        ],
     ),
     ("lakegate-clients", &["lakegate-e2e"]),
     ("lakegate-e2e", &[]),
@@ -56,7 +68,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// only the gateway chooses adapters.
 const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
     (
-        &["lakegate-catalog", "lakegate-catalog-sql", "lakegate-config"],
+        &["lakegate-catalog", "lakegate-catalog-http", "lakegate-catalog-sql", "lakegate-config", "lakegate-oidc"],
         &["arrow", "datafusion", "deltalake", "parquet"],
     ),
     (
@@ -67,6 +79,7 @@ const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
             "lakegate-formats",
             "lakegate-ingest",
             "lakegate-lake",
+            "lakegate-oidc",
             "lakegate-query",
             "lakegate-statement",
         ],

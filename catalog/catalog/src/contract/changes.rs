@@ -6,7 +6,7 @@ use futures::future::join_all;
 
 use super::{dataset, name, refused, user};
 use crate::dataset::{ColumnsAt, DatasetChange, MergeStrategy, NewDataset, Visibility};
-use crate::{Catalog, Column, ColumnType, DatasetId};
+use crate::{Catalog, Column, ColumnType, DatasetId, Mask, Policy};
 
 /// The suite of changes.
 pub(super) async fn changes(make: impl AsyncFn() -> Arc<dyn Catalog>) {
@@ -37,6 +37,16 @@ async fn what_is_named_changes_and_nothing_else(catalog: Arc<dyn Catalog>) {
     expected.description = "it's \"here\"".to_owned();
     expected.updated_at = now.updated_at;
     assert_eq!(now, expected);
+    let masks = [("a".to_owned(), Mask::Hidden), ("b".to_owned(), Mask::Expression("left(b, 1)".to_owned()))];
+    let policy = Policy { row_filter: Some("owner = current_principal()".to_owned()), masks: masks.into() };
+    for (sent, kept) in [(policy.clone(), Some(policy)), (Policy::default(), None)] {
+        let change = DatasetChange { policy: Some(sent), ..DatasetChange::default() };
+        expected.policy = kept;
+        let now = catalog.update_dataset(made.id, change).await.expect("changed");
+        expected.updated_at = now.updated_at;
+        assert_eq!(now, expected);
+        assert_eq!(catalog.dataset(&made.name).await.expect("answer").as_ref(), Some(&expected));
+    }
     let public = DatasetChange { visibility: Some(Visibility::Public), ..DatasetChange::default() };
     let now = catalog.update_dataset(made.id, public).await.expect("changed");
     assert_eq!((now.visibility, now.description.as_str()), (Visibility::Public, "it's \"here\""));
@@ -89,6 +99,9 @@ async fn a_refused_change_changes_nothing(catalog: Arc<dyn Catalog>) {
     refused(catalog.update_dataset(made.id, bad).await, "invalid_name");
     let long = DatasetChange { description: Some("x".repeat(10_001)), ..DatasetChange::default() };
     refused(catalog.update_dataset(made.id, long).await, "invalid_name");
+    let empty = Policy { row_filter: Some(String::new()), ..Policy::default() };
+    let empty = DatasetChange { policy: Some(empty), ..DatasetChange::default() };
+    refused(catalog.update_dataset(made.id, empty).await, "invalid_name");
     let now = catalog.dataset(&made.name).await.expect("answer").expect("it is there");
     assert_eq!((now.schema, now.description), (made.schema, made.description));
     catalog.delete_dataset(made.id).await.expect("deleted");

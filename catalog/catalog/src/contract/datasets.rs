@@ -6,7 +6,7 @@ use chrono::{SubsecRound as _, Utc};
 
 use super::{dataset, grant, name, namespace, new_dataset, refused, user};
 use crate::dataset::{GeometryColumn, Visibility};
-use crate::grant::{Role, Scope};
+use crate::grant::{Grantee, Role, Scope};
 use crate::page::Page;
 use crate::{Caller, Catalog, Column, ColumnType, DatasetId, NewDataset, PrincipalId};
 
@@ -15,6 +15,7 @@ pub async fn datasets(make: impl AsyncFn() -> Arc<dyn Catalog>) {
     namespaces_are_created_once(make().await).await;
     a_dataset_reads_back_whole(make().await).await;
     every_column_type_reads_back(make().await).await;
+    a_namespace_is_deleted_when_it_is_empty(make().await).await;
     creation_needs_namespace_owner_and_free_name(make().await).await;
     creation_checks_columns_and_texts(make().await).await;
     a_refused_creation_leaves_nothing(make().await).await;
@@ -31,6 +32,21 @@ async fn namespaces_are_created_once(catalog: Arc<dyn Catalog>) {
     assert!(!catalog.ensure_namespace(&geo).await.expect("there already"));
     assert!(catalog.namespace_exists(&geo).await.expect("answer"));
     catalog.ping().await.expect("the store answers");
+}
+
+async fn a_namespace_is_deleted_when_it_is_empty(catalog: Arc<dyn Catalog>) {
+    let ann = user(&catalog, "ann").await;
+    let made = dataset(&catalog, "geo.a", &ann).await;
+    let geo = made.name.namespace().clone();
+    grant(&catalog, &ann, Scope::Namespace(geo.clone()), Role::Owner).await;
+    refused(catalog.delete_namespace(&geo).await, "namespace_not_empty");
+    catalog.delete_dataset(made.id).await.expect("deleted");
+    catalog.delete_namespace(&geo).await.expect("deleted");
+    refused(catalog.delete_namespace(&geo).await, "not_found");
+    assert!(!catalog.namespace_exists(&geo).await.expect("answer"));
+    assert!(catalog.ensure_namespace(&geo).await.expect("answer"), "the name is free");
+    let role = catalog.role_on_namespace(&Caller::from(ann), &geo).await.expect("answer");
+    assert_eq!(role, None, "the grants went with the namespace");
 }
 
 async fn a_dataset_reads_back_whole(catalog: Arc<dyn Catalog>) {
@@ -120,7 +136,7 @@ async fn creation_needs_namespace_owner_and_free_name(catalog: Arc<dyn Catalog>)
     refused(catalog.create_dataset(new_dataset("geo.b"), PrincipalId::generate()).await, "not_found");
     catalog.delete_dataset(made.id).await.expect("deleted");
     refused(catalog.create_dataset(same_id, owner.id).await, "already_exists");
-    let grants = catalog.grants_of(owner.id).await.expect("answer");
+    let grants = catalog.grants_of(Grantee::Principal(owner.id)).await.expect("answer");
     assert!(grants.is_empty(), "only the first creation made a grant, and it went with the dataset");
 }
 
@@ -149,7 +165,7 @@ async fn a_refused_creation_leaves_nothing(catalog: Arc<dyn Catalog>) {
     let (ann, bob) = (user(&catalog, "ann").await, user(&catalog, "bob").await);
     dataset(&catalog, "geo.a", &ann).await;
     refused(catalog.create_dataset(new_dataset("geo.a"), bob.id).await, "already_exists");
-    assert!(catalog.grants_of(bob.id).await.expect("answer").is_empty());
+    assert!(catalog.grants_of(Grantee::Principal(bob.id)).await.expect("answer").is_empty());
 }
 
 async fn lists_show_what_the_caller_may_see(catalog: Arc<dyn Catalog>) {
@@ -171,15 +187,15 @@ async fn lists_show_what_the_caller_may_see(catalog: Arc<dyn Catalog>) {
     let all = ["geo.a", "geo.b", "geo2.a", "geo2.open", "geo_2.a"];
     for (caller, expected) in [
         (Caller::Anonymous, &["geo2.open"][..]),
-        (Caller::Principal(nobody), &["geo2.open"]),
-        (Caller::Principal(on_one), &["geo.b", "geo2.open"]),
-        (Caller::Principal(on_namespace.clone()), &["geo.a", "geo.b", "geo2.open"]),
-        (Caller::Principal(on_all), &all),
-        (Caller::Principal(ann), &all),
+        (Caller::from(nobody), &["geo2.open"]),
+        (Caller::from(on_one), &["geo.b", "geo2.open"]),
+        (Caller::from(on_namespace.clone()), &["geo.a", "geo.b", "geo2.open"]),
+        (Caller::from(on_all), &all),
+        (Caller::from(ann), &all),
     ] {
         assert_eq!(names(&catalog, &caller, None, 10).await, expected, "{caller:?}");
     }
-    let caller = Caller::Principal(on_namespace);
+    let caller = Caller::from(on_namespace);
     assert_eq!(names(&catalog, &caller, Some("geo"), 10).await, ["geo.a", "geo.b"]);
     assert_eq!(names(&catalog, &caller, Some("geo2"), 10).await, ["geo2.open"]);
     assert!(names(&catalog, &caller, Some("nowhere"), 10).await.is_empty());
@@ -210,7 +226,7 @@ async fn pages_cover_a_list_exactly_once(catalog: Arc<dyn Catalog>) {
     }
     let mut expected = expected;
     expected.sort();
-    let caller = Caller::Principal(ann);
+    let caller = Caller::from(ann);
     for limit in 1..=8 {
         assert_eq!(names(&catalog, &caller, None, limit).await, expected, "pages of {limit}");
     }

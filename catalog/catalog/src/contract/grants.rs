@@ -4,8 +4,18 @@ use std::sync::Arc;
 
 use super::{dataset, grant, name, namespace, new_dataset, refused, user};
 use crate::dataset::Visibility;
-use crate::grant::{Grant, Role, Scope};
-use crate::{Access, Caller, Catalog, DatasetId, ErrorKind, NewDataset, PrincipalId};
+use crate::grant::{Grant, Grantee, Role, Scope};
+use crate::{
+    Caller, Catalog, Dataset, DatasetId, ErrorKind, GroupId, NewDataset, Policy, Principal, PrincipalId, TokenScope,
+};
+
+/// The caller's role on a dataset that it may see.
+async fn role(catalog: &Arc<dyn Catalog>, who: &Principal, on: &Dataset) -> Option<Role> {
+    let caller = Caller::from(who.clone());
+    let access = catalog.access(&caller, &on.name).await.expect("answer");
+    assert_eq!(catalog.access_by_id(&caller, on.id).await.expect("answer"), access);
+    access.map(|access| access.role)
+}
 
 /// The suite of [`crate::Grants`].
 pub async fn grants(make: impl AsyncFn() -> Arc<dyn Catalog>) {
@@ -15,15 +25,18 @@ pub async fn grants(make: impl AsyncFn() -> Arc<dyn Catalog>) {
     a_role_is_revoked_on_exactly_its_scope(make().await).await;
     the_last_owner_stays(make().await).await;
     access_joins_grants_and_visibility(make().await).await;
+    a_credential_limits_what_its_principal_may(make().await).await;
+    a_policy_is_for_whoever_is_no_owner(make().await).await;
+    super::sight::everyone_sees_what_the_grants_say(make).await;
 }
 
 async fn the_highest_role_of_all_scopes_counts(catalog: Arc<dyn Catalog>) {
     let owner = user(&catalog, "owner").await;
     let made = dataset(&catalog, "geo.a", &owner).await;
     let geo = made.name.namespace().clone();
-    assert_eq!(catalog.role_on_dataset(owner.id, &made).await.expect("answer"), Some(Role::Owner));
-    assert_eq!(catalog.role_on_namespace(owner.id, &geo).await.expect("answer"), None);
-    assert_eq!(catalog.role_on_instance(owner.id).await.expect("answer"), None);
+    assert_eq!(role(&catalog, &owner, &made).await, Some(Role::Owner));
+    assert_eq!(catalog.role_on_namespace(&owner.clone().into(), &geo).await.expect("answer"), None);
+    assert_eq!(catalog.role_on_instance(&owner.clone().into()).await.expect("answer"), None);
 
     let roles = [None, Some(Role::Reader), Some(Role::Writer), Some(Role::Maintainer), Some(Role::Owner)];
     for (i, (own, space)) in roles.iter().flat_map(|own| roles.iter().map(move |space| (*own, *space))).enumerate() {
@@ -35,9 +48,10 @@ async fn the_highest_role_of_all_scopes_counts(catalog: Arc<dyn Catalog>) {
                     grant(&catalog, &who, scope, role).await;
                 }
             }
-            assert_eq!(catalog.role_on_dataset(who.id, &made).await.expect("answer"), own.max(space).max(all));
-            assert_eq!(catalog.role_on_namespace(who.id, &geo).await.expect("answer"), space.max(all));
-            assert_eq!(catalog.role_on_instance(who.id).await.expect("answer"), all);
+            assert_eq!(role(&catalog, &who, &made).await, own.max(space).max(all));
+            let who = Caller::from(who);
+            assert_eq!(catalog.role_on_namespace(&who, &geo).await.expect("answer"), space.max(all));
+            assert_eq!(catalog.role_on_instance(&who).await.expect("answer"), all);
         }
     }
 }
@@ -48,15 +62,15 @@ async fn a_grant_replaces_the_one_on_its_scope(catalog: Arc<dyn Catalog>) {
     let on_it = Scope::Dataset(made.id);
     grant(&catalog, &bob, on_it.clone(), Role::Writer).await;
     grant(&catalog, &bob, on_it.clone(), Role::Reader).await;
-    assert_eq!(catalog.role_on_dataset(bob.id, &made).await.expect("answer"), Some(Role::Reader));
-    let of_bob = catalog.grants_of(bob.id).await.expect("answer");
-    assert_eq!(of_bob, [Grant { principal: bob.id, scope: on_it.clone(), role: Role::Reader }]);
+    assert_eq!(role(&catalog, &bob, &made).await, Some(Role::Reader));
+    let of_bob = catalog.grants_of(Grantee::Principal(bob.id)).await.expect("answer");
+    assert_eq!(of_bob, [Grant { grantee: Grantee::Principal(bob.id), scope: on_it.clone(), role: Role::Reader }]);
 
     grant(&catalog, &bob, Scope::Namespace(namespace("geo")), Role::Writer).await;
     grant(&catalog, &bob, Scope::Instance, Role::Reader).await;
-    let of_bob = catalog.grants_of(bob.id).await.expect("answer");
+    let of_bob = catalog.grants_of(Grantee::Principal(bob.id)).await.expect("answer");
     assert_eq!(of_bob.len(), 3);
-    assert_eq!(of_bob, catalog.grants_of(bob.id).await.expect("answer"), "the order is stable");
+    assert_eq!(of_bob, catalog.grants_of(Grantee::Principal(bob.id)).await.expect("answer"), "the order is stable");
     let on = catalog.grants_on(&on_it).await.expect("answer");
     assert_eq!(on.len(), 2);
     assert!(on.iter().all(|grant| grant.scope == on_it));
@@ -66,13 +80,22 @@ async fn a_grant_replaces_the_one_on_its_scope(catalog: Arc<dyn Catalog>) {
 async fn a_grant_needs_principal_and_scope(catalog: Arc<dyn Catalog>) {
     let ann = user(&catalog, "ann").await;
     let made = dataset(&catalog, "geo.a", &ann).await;
-    for (principal, scope) in [
-        (PrincipalId::generate(), Scope::Dataset(made.id)),
-        (PrincipalId::generate(), Scope::Instance),
-        (ann.id, Scope::Namespace(namespace("nowhere"))),
-        (ann.id, Scope::Dataset(DatasetId::generate())),
+    let (nobody, no_group) = (Grantee::Principal(PrincipalId::generate()), Grantee::Group(GroupId::generate()));
+    for (grantee, scope) in [
+        (nobody, Scope::Dataset(made.id)),
+        (nobody, Scope::Instance),
+        (no_group, Scope::Dataset(made.id)),
+        (Grantee::Principal(ann.id), Scope::Namespace(namespace("nowhere"))),
+        (Grantee::Principal(ann.id), Scope::Dataset(DatasetId::generate())),
+        (Grantee::Public, Scope::Namespace(namespace("nowhere"))),
     ] {
-        refused(catalog.grant(Grant { principal, scope, role: Role::Reader }).await, "not_found");
+        refused(catalog.grant(Grant { grantee, scope, role: Role::Reader }).await, "not_found");
+    }
+    let space = Scope::Namespace(namespace("geo"));
+    for (scope, role) in
+        [(space, Role::Writer), (Scope::Instance, Role::Reader), (Scope::Dataset(made.id), Role::Reader)]
+    {
+        refused(catalog.grant(Grant { grantee: Grantee::Public, scope, role }).await, "invalid_name");
     }
     assert!(catalog.grants_on(&Scope::Instance).await.expect("answer").is_empty());
 }
@@ -83,34 +106,38 @@ async fn a_role_is_revoked_on_exactly_its_scope(catalog: Arc<dyn Catalog>) {
     let space = Scope::Namespace(namespace("geo"));
     grant(&catalog, &bob, Scope::Dataset(made.id), Role::Writer).await;
     grant(&catalog, &bob, space.clone(), Role::Reader).await;
-    catalog.revoke(bob.id, &Scope::Dataset(made.id)).await.expect("revoked");
-    assert_eq!(catalog.role_on_dataset(bob.id, &made).await.expect("answer"), Some(Role::Reader));
-    refused(catalog.revoke(bob.id, &Scope::Dataset(made.id)).await, "not_found");
-    refused(catalog.revoke(bob.id, &Scope::Instance).await, "not_found");
-    catalog.revoke(bob.id, &space).await.expect("revoked");
-    assert_eq!(catalog.role_on_dataset(bob.id, &made).await.expect("answer"), None);
-    assert_eq!(catalog.role_on_dataset(ann.id, &made).await.expect("answer"), Some(Role::Owner), "hers stays");
-    catalog.revoke(ann.id, &Scope::Dataset(made.id)).await.expect("a dataset may lose its last owner");
+    catalog.revoke(Grantee::Principal(bob.id), &Scope::Dataset(made.id)).await.expect("revoked");
+    assert_eq!(role(&catalog, &bob, &made).await, Some(Role::Reader));
+    refused(catalog.revoke(Grantee::Principal(bob.id), &Scope::Dataset(made.id)).await, "not_found");
+    refused(catalog.revoke(Grantee::Principal(bob.id), &Scope::Instance).await, "not_found");
+    catalog.revoke(Grantee::Principal(bob.id), &space).await.expect("revoked");
+    assert_eq!(role(&catalog, &bob, &made).await, None);
+    assert_eq!(role(&catalog, &ann, &made).await, Some(Role::Owner), "hers stays");
+    catalog
+        .revoke(Grantee::Principal(ann.id), &Scope::Dataset(made.id))
+        .await
+        .expect("a dataset may lose its last owner");
 }
 
 async fn the_last_owner_stays(catalog: Arc<dyn Catalog>) {
     let (ann, bob) = (user(&catalog, "ann").await, user(&catalog, "bob").await);
-    let role = |who: PrincipalId, role| Grant { principal: who, scope: Scope::Instance, role };
+    let role = |who: PrincipalId, role| Grant { grantee: Grantee::Principal(who), scope: Scope::Instance, role };
     grant(&catalog, &ann, Scope::Instance, Role::Owner).await;
     grant(&catalog, &bob, Scope::Instance, Role::Writer).await;
     grant(&catalog, &ann, Scope::Instance, Role::Owner).await;
     refused(catalog.grant(role(ann.id, Role::Writer)).await, "last_owner");
-    refused(catalog.revoke(ann.id, &Scope::Instance).await, "last_owner");
+    refused(catalog.revoke(Grantee::Principal(ann.id), &Scope::Instance).await, "last_owner");
     refused(catalog.delete_principal(ann.id).await, "last_owner");
-    assert_eq!(catalog.role_on_instance(ann.id).await.expect("answer"), Some(Role::Owner));
-    catalog.revoke(bob.id, &Scope::Instance).await.expect("he was no owner");
+    let own = catalog.role_on_instance(&ann.clone().into()).await.expect("answer");
+    assert_eq!(own, Some(Role::Owner));
+    catalog.revoke(Grantee::Principal(bob.id), &Scope::Instance).await.expect("he was no owner");
 
     grant(&catalog, &bob, Scope::Instance, Role::Owner).await;
     catalog.grant(role(ann.id, Role::Reader)).await.expect("bob is owner too");
     refused(catalog.delete_principal(bob.id).await, "last_owner");
     grant(&catalog, &ann, Scope::Instance, Role::Owner).await;
     catalog.delete_principal(bob.id).await.expect("ann is owner too");
-    refused(catalog.revoke(ann.id, &Scope::Instance).await, "last_owner");
+    refused(catalog.revoke(Grantee::Principal(ann.id), &Scope::Instance).await, "last_owner");
 }
 
 async fn access_joins_grants_and_visibility(catalog: Arc<dyn Catalog>) {
@@ -118,7 +145,7 @@ async fn access_joins_grants_and_visibility(catalog: Arc<dyn Catalog>) {
     dataset(&catalog, "geo.hidden", &ann).await;
     let open = NewDataset { visibility: Visibility::Public, ..new_dataset("geo.open") };
     catalog.create_dataset(open, ann.id).await.expect("created");
-    let (ann, bob) = (Caller::Principal(ann), Caller::Principal(bob));
+    let (ann, bob) = (Caller::from(ann), Caller::from(bob));
     for (caller, text, expected) in [
         (&Caller::Anonymous, "geo.hidden", None),
         (&Caller::Anonymous, "geo.open", Some(Role::Reader)),
@@ -128,10 +155,53 @@ async fn access_joins_grants_and_visibility(catalog: Arc<dyn Catalog>) {
         (&ann, "geo.open", Some(Role::Owner)),
         (&ann, "geo.missing", None),
     ] {
-        let access = Access::find(catalog.as_ref(), caller, &name(text)).await.expect("answer");
+        let access = catalog.access(caller, &name(text)).await.expect("answer");
         assert_eq!(access.as_ref().map(|access| access.role), expected, "{caller:?} on {text}");
-        let write = access.map(|access| access.require(Role::Writer));
+        let write = access.map(|access| access.require(caller, Role::Writer));
         let allowed = if expected >= Some(Role::Writer) { Ok(()) } else { Err(ErrorKind::Denied) };
         assert_eq!(write, expected.map(|_| allowed));
+    }
+}
+
+async fn a_credential_limits_what_its_principal_may(catalog: Arc<dyn Catalog>) {
+    let ann = user(&catalog, "ann").await;
+    let geo = dataset(&catalog, "geo.a", &ann).await;
+    dataset(&catalog, "lab.a", &ann).await;
+    let open = NewDataset { visibility: Visibility::Public, ..new_dataset("lab.open") };
+    catalog.create_dataset(open, ann.id).await.expect("created");
+    grant(&catalog, &ann, Scope::Instance, Role::Owner).await;
+    let limits = |json: &str| serde_json::from_str::<TokenScope>(json).expect("a scope");
+    let only_geo = super::caller(&catalog, &ann, limits(r#"{"datasets":["geo.*"]}"#)).await;
+    for (text, expected) in [("geo.a", Some(Role::Owner)), ("lab.a", None), ("lab.open", Some(Role::Reader))] {
+        let access = catalog.access(&only_geo, &name(text)).await.expect("answer");
+        assert_eq!(access.as_ref().map(|access| access.role), expected, "{text}");
+        let id = catalog.dataset(&name(text)).await.expect("answer").expect("it is there").id;
+        assert_eq!(catalog.access_by_id(&only_geo, id).await.expect("answer"), access, "{text}");
+    }
+    let on = async |space: &str| catalog.role_on_namespace(&only_geo, &namespace(space)).await.expect("answer");
+    assert_eq!((on("geo").await, on("lab").await), (Some(Role::Owner), None));
+    assert_eq!(catalog.role_on_instance(&only_geo).await.expect("answer"), None);
+
+    let only_push = super::caller(&catalog, &ann, limits(r#"{"actions":["push"]}"#)).await;
+    let access = catalog.access(&only_push, &geo.name).await.expect("answer").expect("it is seen");
+    assert_eq!(access.role, Role::Owner);
+    for (role, allowed) in
+        [(Role::Reader, false), (Role::Writer, true), (Role::Maintainer, false), (Role::Owner, false)]
+    {
+        assert_eq!(access.require(&only_push, role).is_ok(), allowed, "{role}");
+    }
+}
+
+async fn a_policy_is_for_whoever_is_no_owner(catalog: Arc<dyn Catalog>) {
+    let ann = user(&catalog, "ann").await;
+    let made = dataset(&catalog, "geo.a", &ann).await;
+    let policy = Policy { row_filter: Some("a > 1".to_owned()), ..Policy::default() };
+    let change = crate::DatasetChange { policy: Some(policy.clone()), ..crate::DatasetChange::default() };
+    catalog.update_dataset(made.id, change).await.expect("changed");
+    for role in [Role::Reader, Role::Writer, Role::Maintainer, Role::Owner] {
+        let who = user(&catalog, role.as_str()).await;
+        grant(&catalog, &who, Scope::Dataset(made.id), role).await;
+        let access = catalog.access(&who.into(), &made.name).await.expect("answer").expect("it is seen");
+        assert_eq!(access.policy(), Some(&policy).filter(|_| role < Role::Owner), "{role}");
     }
 }

@@ -25,7 +25,7 @@ async fn an_empty_instance_gets_one_owner(catalog: Arc<dyn Catalog>) {
     assert_eq!(owner.expires_at, None);
     let owner = owner.principal;
     assert_eq!(owner.name, "owner");
-    assert_eq!(catalog.role_on_instance(owner.id).await.expect("answer"), Some(Role::Owner));
+    assert_eq!(catalog.role_on_instance(&owner.clone().into()).await.expect("answer"), Some(Role::Owner));
     assert_eq!(catalog.list_tokens(owner.id).await.expect("answer").len(), 1);
     for name in ["owner", "another"] {
         assert!(ensure_owner(catalog.as_ref(), name).await.expect("answer").is_none(), "{name}");
@@ -37,7 +37,8 @@ async fn an_empty_instance_gets_one_owner(catalog: Arc<dyn Catalog>) {
 async fn a_refused_owner_leaves_nothing(catalog: Arc<dyn Catalog>) {
     let ann = user(&catalog, "ann").await;
     let taken = ApiToken::generate().hash();
-    let new = NewToken { principal: ann.id, name: "t".to_owned(), hash: taken, expires_at: None };
+    let new =
+        NewToken { principal: ann.id, name: "t".to_owned(), hash: taken, expires_at: None, scope: Default::default() };
     catalog.create_token(new).await.expect("kept");
     let fresh = ApiToken::generate().hash();
     refused(catalog.create_first_owner(new_user("ann"), &fresh).await, "already_exists");

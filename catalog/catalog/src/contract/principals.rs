@@ -5,10 +5,10 @@ use std::sync::Arc;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 
 use super::{dataset, grant, new_user, refused, user};
-use crate::grant::{Role, Scope};
+use crate::grant::{Grantee, Role, Scope};
 use crate::page::Page;
 use crate::principal::{NewPrincipal, NewToken, Principal, PrincipalKind, TokenRecord};
-use crate::{ApiToken, Catalog, PrincipalId, TokenHash, TokenId};
+use crate::{ApiToken, Catalog, PrincipalId, TokenHash, TokenId, TokenScope};
 
 /// The suite of [`crate::Principals`].
 pub async fn principals(make: impl AsyncFn() -> Arc<dyn Catalog>) {
@@ -19,11 +19,13 @@ pub async fn principals(make: impl AsyncFn() -> Arc<dyn Catalog>) {
     tokens_are_kept_whole(make().await).await;
     a_revoked_token_stops_at_once(make().await).await;
     deletion_takes_tokens_and_grants_along(make().await).await;
+    a_token_keeps_its_limits(make().await).await;
+    super::login::login(make).await;
 }
 
 async fn a_principal_is_found_by_id_and_name(catalog: Arc<dyn Catalog>) {
     let before = Utc::now().trunc_subsecs(6);
-    let new = NewPrincipal { name: "loader.1@site-b".to_owned(), kind: PrincipalKind::Service };
+    let new = NewPrincipal { kind: PrincipalKind::Service, ..new_user("loader.1@site-b") };
     let made = catalog.create_principal(new.clone()).await.expect("created");
     assert_eq!((&made.name, made.kind), (&new.name, new.kind));
     assert!(before <= made.created_at && made.created_at <= Utc::now());
@@ -74,7 +76,8 @@ async fn token(
     expires_at: Option<DateTime<Utc>>,
 ) -> (TokenHash, TokenRecord) {
     let hash = ApiToken::generate().hash();
-    let new = NewToken { principal: principal.id, name: name.to_owned(), hash, expires_at };
+    let scope = TokenScope::default();
+    let new = NewToken { principal: principal.id, name: name.to_owned(), hash, expires_at, scope };
     (hash, catalog.create_token(new).await.expect("kept"))
 }
 
@@ -109,7 +112,14 @@ async fn tokens_are_kept_whole(catalog: Arc<dyn Catalog>) {
     assert!(catalog.list_tokens(PrincipalId::generate()).await.expect("answer").is_empty());
     assert_eq!(catalog.token(TokenId::generate()).await.expect("answer"), None);
 
-    let new = |principal, name: &str, hash| NewToken { principal, name: name.to_owned(), hash, expires_at: None };
+    let scope = TokenScope::default;
+    let new = |principal, name: &str, hash| NewToken {
+        principal,
+        name: name.to_owned(),
+        hash,
+        expires_at: None,
+        scope: scope(),
+    };
     let fresh = || ApiToken::generate().hash();
     refused(catalog.create_token(new(PrincipalId::generate(), "x", fresh())).await, "not_found");
     refused(catalog.create_token(new(ann.id, "x", hash)).await, "already_exists");
@@ -138,10 +148,26 @@ async fn deletion_takes_tokens_and_grants_along(catalog: Arc<dyn Catalog>) {
     assert_eq!(catalog.principal(ann.id).await.expect("answer"), None);
     assert_eq!(catalog.authenticate(&hash, Utc::now()).await.expect("answer"), None);
     assert_eq!(catalog.token(record.id).await.expect("answer"), None);
-    assert!(catalog.grants_of(ann.id).await.expect("answer").is_empty());
+    assert!(catalog.grants_of(Grantee::Principal(ann.id)).await.expect("answer").is_empty());
     let left = catalog.grants_on(&Scope::Dataset(made.id)).await.expect("answer");
-    assert_eq!(left.iter().map(|grant| grant.principal).collect::<Vec<_>>(), [bob.id]);
+    assert_eq!(left.iter().map(|grant| grant.grantee).collect::<Vec<_>>(), [Grantee::Principal(bob.id)]);
     let again = user(&catalog, "ann").await;
     assert_ne!(again.id, ann.id, "the name is free, the id is not reused");
     assert!(catalog.dataset(&made.name).await.expect("answer").is_some(), "the dataset stays");
+}
+
+async fn a_token_keeps_its_limits(catalog: Arc<dyn Catalog>) {
+    let ann = user(&catalog, "ann").await;
+    let json = r#"{"actions":["read","push"],"datasets":["geo.*","lab.a"],"referrers":["https://maps.example"]}"#;
+    let scope: TokenScope = serde_json::from_str(json).expect("a scope");
+    let hash = ApiToken::generate().hash();
+    let new = |hash, scope| NewToken { principal: ann.id, name: "t".to_owned(), hash, expires_at: None, scope };
+    let made = catalog.create_token(new(hash, scope.clone())).await.expect("kept");
+    assert_eq!(made.scope, scope);
+    assert_eq!(catalog.token(made.id).await.expect("answer"), Some(made.clone()));
+    assert_eq!(catalog.list_tokens(ann.id).await.expect("answer"), [made]);
+    let found = catalog.authenticate(&hash, Utc::now()).await.expect("answer").expect("it works");
+    assert_eq!((found.scope, found.principal.id), (scope, ann.id));
+    let bad = TokenScope { referrers: ["maps".to_owned()].into(), ..TokenScope::default() };
+    refused(catalog.create_token(new(ApiToken::generate().hash(), bad)).await, "invalid_name");
 }

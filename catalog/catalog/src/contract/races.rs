@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use super::{dataset, grant, namespace, new_dataset, new_user, refused, user};
-use crate::grant::{Grant, Role, Scope};
-use crate::{Catalog, PrincipalId, ensure_owner};
+use crate::grant::{Grant, Grantee, Role, Scope};
+use crate::{Catalog, ensure_owner};
 
 /// Rounds of each race: the order of events differs from round to round.
 const ROUNDS: usize = 5;
@@ -37,7 +37,11 @@ async fn one_creation_of_a_name_wins(catalog: Arc<dyn Catalog>) {
         let made = join_all((0..CALLERS).map(|_| catalog.create_principal(new_user(&name)))).await;
         one_wins(made);
     }
-    assert_eq!(catalog.grants_of(ann.id).await.expect("answer").len(), ROUNDS, "the losers left no grant");
+    assert_eq!(
+        catalog.grants_of(Grantee::Principal(ann.id)).await.expect("answer").len(),
+        ROUNDS,
+        "the losers left no grant"
+    );
 }
 
 fn one_wins<T: std::fmt::Debug>(results: Vec<crate::Result<T>>) {
@@ -64,7 +68,7 @@ async fn one_owner_is_left(catalog: Arc<dyn Catalog>) {
             grant(&catalog, &who, Scope::Instance, Role::Owner).await;
         }
         let owners = catalog.grants_on(&Scope::Instance).await.expect("answer");
-        let removals = owners.iter().enumerate().map(|(i, owner)| remove(&catalog, owner.principal, i));
+        let removals = owners.iter().enumerate().map(|(i, owner)| remove(&catalog, owner.grantee, i));
         let removed = join_all(removals).await;
         let refusals = removed.into_iter().filter(Result::is_err).map(|result| refused(result, "last_owner")).count();
         let left = catalog.grants_on(&Scope::Instance).await.expect("answer");
@@ -74,14 +78,14 @@ async fn one_owner_is_left(catalog: Arc<dyn Catalog>) {
 }
 
 /// Takes the owner role away, in one of the three ways there are.
-async fn remove(catalog: &Arc<dyn Catalog>, principal: PrincipalId, way: usize) -> crate::Result<()> {
-    match way % 3 {
-        0 => catalog.revoke(principal, &Scope::Instance).await,
-        1 => catalog.delete_principal(principal).await,
-        _ => {
-            catalog.grant(Grant { principal, scope: Scope::Instance, role: Role::Reader }).await?;
-            catalog.revoke(principal, &Scope::Instance).await
+async fn remove(catalog: &Arc<dyn Catalog>, grantee: Grantee, way: usize) -> crate::Result<()> {
+    match (way % 3, grantee) {
+        (0, Grantee::Principal(id)) => catalog.delete_principal(id).await,
+        (1, _) => {
+            catalog.grant(Grant { grantee, scope: Scope::Instance, role: Role::Reader }).await?;
+            catalog.revoke(grantee, &Scope::Instance).await
         }
+        _ => catalog.revoke(grantee, &Scope::Instance).await,
     }
 }
 
@@ -97,7 +101,7 @@ async fn a_deleted_principal_owns_nothing(catalog: Arc<dyn Catalog>) {
         if created.is_err() {
             refused(created, "not_found");
         }
-        assert!(catalog.grants_of(bob.id).await.expect("answer").is_empty());
+        assert!(catalog.grants_of(Grantee::Principal(bob.id)).await.expect("answer").is_empty());
     }
 }
 

@@ -6,10 +6,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::{MemoryCatalog, State, already_exists, not_found, now};
+use crate::access::Identity;
 use crate::error::Result;
+use crate::event::Change;
+use crate::grant::Grantee;
+use crate::group::Group;
 use crate::ids::{PrincipalId, TokenId};
 use crate::page::{Listing, Page};
-use crate::principal::{Authenticated, NewPrincipal, NewToken, Principal, Principals, TokenRecord};
+use crate::password::{Attempt, Failures, PasswordHash};
+use crate::principal::{ExternalId, NewPrincipal, NewToken, Principal, Principals, TokenRecord};
 use crate::token::TokenHash;
 
 #[async_trait]
@@ -37,10 +42,14 @@ impl Principals for MemoryCatalog {
     async fn delete_principal(&self, id: PrincipalId) -> Result<()> {
         let mut state = self.state.lock();
         let name = state.principal(id)?.name.clone();
-        state.check_not_last_owner(id)?;
+        state.check_not_last_owner(Grantee::Principal(id))?;
         state.principals.remove(&name);
+        state.external.retain(|_, principal| *principal != id);
+        state.passwords.remove(&id);
         state.tokens.retain(|_, token| token.principal != id);
-        state.grants.retain(|(principal, _), _| *principal != id);
+        state.members.retain(|(_, principal)| *principal != id);
+        state.grants.retain(|(grantee, _), _| *grantee != Grantee::Principal(id));
+        state.tell(Change::RightsChanged);
         Ok(())
     }
 
@@ -48,13 +57,56 @@ impl Principals for MemoryCatalog {
         self.state.lock().create_token(token)
     }
 
-    async fn authenticate(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Authenticated>> {
+    async fn authenticate(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Identity>> {
         let state = self.state.lock();
         let token = state.tokens.get(hash).filter(|token| token.expires_at.is_none_or(|end| now < end));
         Ok(token.and_then(|token| {
             let principal = state.principal(token.principal).ok()?.clone();
-            Some(Authenticated { principal, expires_at: token.expires_at })
+            let groups = state.groups_of(principal.id);
+            Some(Identity { principal, groups, scope: token.scope.clone(), expires_at: token.expires_at })
         }))
+    }
+
+    async fn identify_external(&self, external: &ExternalId, groups: &[String]) -> Result<Option<Identity>> {
+        let state = self.state.lock();
+        let Some(principal) = state.external.get(external).and_then(|id| state.principal(*id).ok()).cloned() else {
+            return Ok(None);
+        };
+        let member = |group: &&Group| groups.contains(&group.name) || state.members.contains(&(group.id, principal.id));
+        let groups = state.groups.values().filter(member).cloned().collect();
+        Ok(Some(Identity { groups, ..Identity::from(principal) }))
+    }
+
+    async fn set_password(&self, id: PrincipalId, password: Option<PasswordHash>) -> Result<()> {
+        let mut state = self.state.lock();
+        let name = state.principal(id)?.name.clone();
+        state.failures.remove(&name);
+        match password {
+            Some(password) => drop(state.passwords.insert(id, password)),
+            None => drop(state.passwords.remove(&id)),
+        }
+        Ok(())
+    }
+
+    async fn attempt_login(&self, name: &str, now: DateTime<Utc>) -> Result<Attempt> {
+        if !NewPrincipal::valid_name(name) {
+            return Ok(Attempt::Unknown);
+        }
+        let mut state = self.state.lock();
+        state.failures.retain(|_, (at, _)| now - *at < Failures::AGE);
+        let (at, failures) = state.failures.entry(name.to_owned()).or_insert((now, Failures::default()));
+        if let Some(until) = failures.locked(now) {
+            return Ok(Attempt::Locked { until });
+        }
+        (*at, *failures) = (now, failures.one_more(now));
+        let Some(principal) = state.principals.get(name).cloned() else { return Ok(Attempt::Unknown) };
+        let password = state.passwords.get(&principal.id).cloned();
+        Ok(password.map_or(Attempt::Unknown, |password| Attempt::Check { principal, password }))
+    }
+
+    async fn finish_login(&self, name: &str) -> Result<()> {
+        self.state.lock().failures.remove(name);
+        Ok(())
     }
 
     async fn list_tokens(&self, principal: PrincipalId) -> Result<Vec<TokenRecord>> {
@@ -72,7 +124,11 @@ impl Principals for MemoryCatalog {
         let mut state = self.state.lock();
         let before = state.tokens.len();
         state.tokens.retain(|_, token| token.id != id);
-        if state.tokens.len() == before { Err(not_found("token", &id)) } else { Ok(()) }
+        if state.tokens.len() == before {
+            return Err(not_found("token", &id));
+        }
+        state.tell(Change::RightsChanged);
+        Ok(())
     }
 }
 
@@ -82,8 +138,12 @@ impl State {
         if self.principals.contains_key(&new.name) {
             return Err(already_exists("principal", &new.name));
         }
-        let NewPrincipal { name, kind } = new;
+        if let Some(taken) = new.external.as_ref().filter(|external| self.external.contains_key(external)) {
+            return Err(already_exists("external id", &taken.subject));
+        }
+        let NewPrincipal { name, kind, external } = new;
         let principal = Principal { id: PrincipalId::generate(), name, kind, created_at: now() };
+        self.external.extend(external.map(|external| (external, principal.id)));
         self.principals.insert(principal.name.clone(), principal.clone());
         Ok(principal)
     }
@@ -100,6 +160,7 @@ impl State {
             name: new.name,
             created_at: now(),
             expires_at: new.expires_at.map(|time| time.trunc_subsecs(6)),
+            scope: new.scope,
         };
         self.tokens.insert(new.hash, record.clone());
         Ok(record)

@@ -11,6 +11,7 @@ use datafusion::logical_expr::expr::{ScalarFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, ScalarUDF, Volatility};
 
 use super::{aggregate, concat::Concat, scalar};
+use crate::session::BATCH_ROWS;
 
 static CONCAT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Concat::new())));
 
@@ -19,6 +20,11 @@ static CONCAT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::n
 pub(crate) fn bounded(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| node.map_expressions(|expr| expr.transform_up(bounded_expr)))
         .map(|plan| plan.data)
+}
+
+/// The same for an expression that is in no plan.
+pub(crate) fn bounded_alone(expr: Expr) -> Result<Expr> {
+    expr.transform_up(bounded_expr).map(|expr| expr.data)
 }
 
 fn bounded_expr(expr: Expr) -> Result<Transformed<Expr>> {
@@ -71,11 +77,16 @@ pub(crate) fn repeatable(plan: &LogicalPlan) -> Result<bool> {
     let mut repeatable = true;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
-            repeatable = repeatable && !expr.exists(|expr| Ok(changes(expr)))?;
+            repeatable = repeatable && repeatable_alone(expr)?;
             Ok(TreeNodeRecursion::Continue)
         })
     })?;
     Ok(repeatable)
+}
+
+/// The same for an expression that is in no plan.
+pub(crate) fn repeatable_alone(expr: &Expr) -> Result<bool> {
+    Ok(!expr.exists(|expr| Ok(changes(expr)))?)
 }
 
 fn changes(expr: &Expr) -> bool {
@@ -86,6 +97,11 @@ fn changes(expr: &Expr) -> bool {
     };
     volatility != Volatility::Immutable
 }
+
+/// Values of a batch together that constants or grown values may make.
+const BATCH_BYTES: usize = 64 * 1024 * 1024;
+/// Rows per batch when functions can make big values: 64 KiB each fit.
+const BIG_VALUE_ROWS: usize = 1024;
 
 /// A list of ten thousand of these is no column of copies.
 const SMALL: usize = 1024;
@@ -102,18 +118,27 @@ pub(crate) struct Makes {
 /// Looks through all expressions of a plan, subqueries included.
 pub(crate) fn makes(plan: &LogicalPlan) -> Result<Makes> {
     let mut makes = Makes::default();
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|expr| {
-                if let Expr::Literal(value, _) = expr
-                    && value.size() > SMALL
-                {
-                    makes.literals = makes.literals.saturating_add(value.size());
-                }
-                makes.calls += u64::from(scalar::amplifies(expr).is_some());
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
+    plan.apply_with_subqueries(|node| node.apply_expressions(|expr| makes.add(expr)))?;
     Ok(makes)
+}
+
+impl Makes {
+    /// Adds what an expression can make.
+    pub(crate) fn add(&mut self, expr: &Expr) -> Result<TreeNodeRecursion> {
+        expr.apply(|expr| {
+            if let Expr::Literal(value, _) = expr
+                && value.size() > SMALL
+            {
+                self.literals = self.literals.saturating_add(value.size());
+            }
+            self.calls += u64::from(scalar::amplifies(expr).is_some());
+            Ok(TreeNodeRecursion::Continue)
+        })
+    }
+
+    /// Rows per batch: fewer where single values may be large, so that a batch stays bounded.
+    pub(crate) fn batch_rows(&self) -> usize {
+        let most = if self.calls > 0 { BIG_VALUE_ROWS } else { BATCH_ROWS };
+        (BATCH_BYTES / self.literals.max(1)).clamp(1, most)
+    }
 }

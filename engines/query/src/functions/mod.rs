@@ -20,7 +20,7 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::ScalarUDF;
 use lakegate_statement::Functions;
 
-pub(crate) use bound::{bounded, makes, repeatable};
+pub(crate) use bound::{Makes, bounded, bounded_alone, makes, repeatable, repeatable_alone};
 pub(crate) use budget::{CallLimits, planning};
 use rule::Rule;
 

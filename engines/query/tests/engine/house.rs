@@ -42,7 +42,7 @@ impl House {
         let catalog = Arc::new(MemoryCatalog::new());
         let lake = Lake::in_memory().await.expect("lake");
         let owner = catalog
-            .create_principal(NewPrincipal { name: "owner".into(), kind: PrincipalKind::User })
+            .create_principal(NewPrincipal { name: "owner".into(), kind: PrincipalKind::User, external: None })
             .await
             .expect("principal");
         let name = |text: &str| text.parse::<DatasetName>().expect("name");
@@ -62,7 +62,7 @@ impl House {
         let mut options = options(spill.path());
         change(&mut options);
         let engine = Engine::new(options, catalog, lake).expect("engine");
-        Self { engine: Arc::new(engine), owner: Caller::Principal(owner), _spill: spill }
+        Self { engine: Arc::new(engine), owner: Caller::from(owner), _spill: spill }
     }
 
     pub(crate) async fn start(&self, request: QueryRequest) -> Result<QueryStream, QueryError> {

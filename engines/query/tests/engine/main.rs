@@ -4,5 +4,6 @@ mod describing;
 mod house;
 mod limits;
 mod planning;
+mod policies;
 mod reading;
 mod values;

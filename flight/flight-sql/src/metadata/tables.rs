@@ -37,7 +37,9 @@ async fn visible(flight: &Flight, asked: &Asked) -> Result<Vec<Dataset>> {
     let mut all = Vec::new();
     loop {
         let listing = flight.catalog.list_datasets(&asked.caller, None, &page).await?;
-        all.extend(listing.items);
+        for dataset in listing.items {
+            all.push(Access::of_list(flight.catalog.as_ref(), &asked.caller, dataset).await?);
+        }
         if all.len() > MOST {
             return Err(Failure::unsupported(format!(
                 "listing more than {MOST} datasets; ask for them by REST, page by page"
@@ -119,8 +121,8 @@ pub(super) async fn dataset_of(
     let Some(Ok(name)) = namespace.map(|namespace| DatasetName::new(namespace.as_str(), table)) else {
         return Ok(None);
     };
-    let access = Access::find(flight.catalog.as_ref(), &asked.caller, &name).await?;
-    Ok(access.map(|access| access.dataset))
+    let access = flight.catalog.access(&asked.caller, &name).await?;
+    Ok(access.map(Access::seen))
 }
 
 /// The name of a path: `[namespace, dataset]`, or both in one with a point.

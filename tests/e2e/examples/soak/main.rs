@@ -6,10 +6,12 @@
 //! - answer: 5 GB of rows to a reader of 1 MiB/s; the peak stays under idle + 256 MiB. Counts MiB
 //! - faults: every fault of an object store 50 times; no row lost, doubled or changed. Counts rounds
 //! - kills: 50 times kill -9 under pushes; every acknowledged row exactly once. Counts kills
+//! - cluster: 50 times kill -9 of a gateway, the companion or PostgreSQL while two gateways on S3 are under load; nothing
+//!   acknowledged is lost, each push is there once, no right counts too long. Counts kills
 //! - push: 2 GiB of NDJSON in one push; the peak stays under idle + 256 MiB. Counts MiB
 //! - fuzz: each target of `tests/fuzz`. Counts seconds of each
 //!
-//! After overload the answer, which is mostly idle, runs beside the others: push, kills and faults one after the other, and
+//! After overload the answer, which is mostly idle, runs beside the others: push, kills, cluster and faults one after the other, and
 //! fuzzing with what they leave of the processors. A part that fails leaves the others alone; the program then fails.
 
 mod board;
@@ -27,8 +29,8 @@ use lakegate_e2e::process::MIB;
 use tokio::sync::watch;
 
 /// The parts, and their full counts.
-const PARTS: [(&str, u64); 6] =
-    [("overload", 20), ("push", 2048), ("kills", 50), ("faults", 50), ("answer", 4769), ("fuzz", 600)];
+const PARTS: [(&str, u64); 7] =
+    [("overload", 20), ("push", 2048), ("kills", 50), ("cluster", 50), ("faults", 50), ("answer", 4769), ("fuzz", 600)];
 
 /// What is not done by then has failed.
 const MOST: Duration = Duration::from_secs(100 * 60);
@@ -72,10 +74,11 @@ impl Soak {
         let busy = async {
             let push = self.part("push", |count| parts::push(board, count * MIB)).await;
             let kills = self.part("kills", |count| parts::kills(rounds(count), full("kills", count))).await;
+            let cluster = self.part("cluster", |count| parts::cluster(rounds(count))).await;
             let faults = self.part("faults", |count| parts::deal_faults(board, rounds(count))).await;
             // The receiver may have ended before.
             let _ = quieter.send(true);
-            push && kills && faults
+            push && kills && cluster && faults
         };
         let answer = self.part("answer", |count| parts::answer(board, count * MIB));
         let fuzz = self.part("fuzz", |count| fuzz::fuzz(board, count, quiet));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use lakegate_e2e::faults::{Dealt, Store};
 use lakegate_e2e::process::{MIB, peak_memory, reset_peak};
-use lakegate_e2e::{Answer, Client, Gateway, Options, Result, client, crash, faults, overload};
+use lakegate_e2e::{Answer, Client, Gateway, Options, Result, client, cluster, crash, faults, overload};
 use reqwest::Method;
 use serde_json::json;
 
@@ -53,6 +53,16 @@ pub(crate) async fn kills(kills: u32, all: bool) -> Result<String> {
         return Err(format!("{few}: {text}").into());
     }
     Ok(text)
+}
+
+pub(crate) async fn cluster(kills: u32) -> Result<String> {
+    let tally = cluster::rounds(kills).await?;
+    Ok(format!(
+        "{} times kill -9 of a gateway, the companion or PostgreSQL, in turns; {} pushes acknowledged, each of their rows \
+         there exactly once, {} requests sent again; {} datasets made and there; {} rights taken back, none of which \
+         counted 1 s later (5 s when gateways could not hear of it)",
+        tally.rounds, tally.pushes, tally.sent_again, tally.datasets, tally.revoked
+    ))
 }
 
 pub(crate) async fn deal_faults(board: &Board, rounds: u32) -> Result<String> {

@@ -1,0 +1,184 @@
+//! `/v1/events`: what changes, as it does.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use chrono::{DateTime, Utc};
+use futures::Stream;
+use lakegate_catalog::{Caller, Change, Event, Role};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::caller::Identified;
+use crate::extract::Query;
+use crate::problem::{Problem, Result};
+
+/// Events that are read at a time.
+const AT_ONCE: usize = 100;
+/// Seconds that one may ask to wait.
+const LONGEST: u32 = 86_400;
+/// A line that says nothing keeps the connection open.
+const ALIVE: Duration = Duration::from_secs(15);
+
+/// Where to begin.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Follow {
+    /// After the event with this id; with those that come from now on when neither this nor the header `Last-Event-ID` is
+    /// there. `0` begins with the oldest that is kept.
+    #[param(required = false, minimum = 0, maximum = 9223372036854775807_i64)]
+    after: Option<u64>,
+    /// Seconds after which the answer ends when nothing happens; never when not given. With `0` it has what there is.
+    #[param(required = false, maximum = 86400)]
+    wait: Option<u32>,
+}
+
+/// A message of the answer, as server-sent events have it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only the API document reads it")]
+pub(crate) struct EventMessage {
+    /// The id of the event, to go on after; `missed` has none.
+    id: Option<String>,
+    /// What kind of change it is.
+    event: String,
+    /// A JSON object with `id`, `at`, `type`, and what the type has.
+    #[schema(
+        example = r#"{"id":17,"at":"2026-01-31T12:00:00Z","type":"version_committed","dataset":"demo.flights","version":3}"#
+    )]
+    data: String,
+}
+
+/// What has changed.
+#[derive(Serialize)]
+struct EventDocument {
+    /// Its place in the order, which is that of the changes.
+    id: u64,
+    at: DateTime<Utc>,
+    #[serde(flatten)]
+    change: serde_json::Value,
+}
+
+impl From<Event> for EventDocument {
+    fn from(event: Event) -> Self {
+        let change = serde_json::to_value(&event.change).unwrap_or_default();
+        Self { id: event.id, at: event.at, change }
+    }
+}
+
+/// What changes in the datasets that the caller may see, as server-sent events, in the order in which it did.
+///
+/// `dataset_created`, `dataset_changed`, `dataset_dropped` and `version_committed`; owners of the instance also get
+/// `rights_changed`. Versions that follow each other quickly may be told by the newest of them. `missed` comes first when
+/// events before are forgotten; after it whoever follows should look at everything anew. Events are kept for 7 days.
+#[utoipa::path(get, path = "/v1/events", tag = "datasets", params(Follow), responses(
+    (status = 200, description = "Events, for as long as the client listens", content_type = "text/event-stream", body = EventMessage),
+))]
+pub(crate) async fn follow(
+    State(app): State<Arc<App>>,
+    Identified { caller, .. }: Identified,
+    Query(follow): Query<Follow>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>>>> {
+    let sent = headers.get("last-event-id").map(|id| id.to_str().ok().and_then(|id| id.parse().ok()));
+    let after = match (sent, follow.after) {
+        (Some(Some(id)), _) | (None, Some(id)) => id,
+        (Some(None), _) => return Err(Problem::invalid("Last-Event-ID must be the id of an event")),
+        (None, None) => app.catalog.last_event().await?,
+    };
+    if i64::try_from(after).is_err() {
+        return Err(Problem::invalid("after must be at most 9223372036854775807, and is the id of an event"));
+    }
+    if follow.wait.is_some_and(|seconds| seconds > LONGEST) {
+        return Err(Problem::invalid("wait must be at most 86400 seconds"));
+    }
+    let wait = follow.wait.map(|seconds| Duration::from_secs(seconds.into()));
+    let following = Following { app, caller, after, wait, ready: Vec::new().into_iter() };
+    let messages = futures::stream::unfold(following, |mut following| async {
+        let message = following.next().await?;
+        Some((Ok(message), following))
+    });
+    Ok(Sse::new(messages).keep_alive(KeepAlive::new().interval(ALIVE)))
+}
+
+struct Following {
+    app: Arc<App>,
+    caller: Caller,
+    after: u64,
+    wait: Option<Duration>,
+    ready: std::vec::IntoIter<Message>,
+}
+
+impl Following {
+    /// The next message; `None` when none came in time, when the gateway stops, and when the catalog cannot be asked: the
+    /// client comes again with the id that it has.
+    async fn next(&mut self) -> Option<Message> {
+        let mut news = self.app.last_event.clone();
+        loop {
+            if let Some(message) = self.ready.next() {
+                return Some(message);
+            }
+            // Seen now, so that what is told during the look wakes the wait.
+            news.borrow_and_update();
+            let read = self.read().await;
+            let found = read.inspect_err(|error| tracing::debug!(?error.detail, "events cannot be read")).ok()?;
+            if !found {
+                match self.wait {
+                    None => news.changed().await.ok()?,
+                    Some(wait) => tokio::time::timeout(wait, news.changed()).await.ok()?.ok()?,
+                }
+            }
+        }
+    }
+
+    /// Makes messages of what has happened; whether anything has.
+    async fn read(&mut self) -> Result<bool> {
+        let feed = self.app.catalog.events(self.after, AT_ONCE).await?;
+        let mut messages = Vec::new();
+        if feed.missed {
+            messages.push(Message::default().event("missed").data("{}"));
+        }
+        let Some(last) = feed.events.last().map(|event| event.id) else { return Ok(false) };
+        for event in feed.events {
+            if self.may_know(&event.change).await? {
+                let (id, kind) = (event.id.to_string(), kind(&event.change));
+                let message = Message::default().id(id).event(kind).json_data(EventDocument::from(event));
+                messages.push(message.map_err(Problem::defect)?);
+            }
+        }
+        self.after = last;
+        self.ready = messages.into_iter();
+        Ok(true)
+    }
+
+    /// Whether the caller may know of a change, by what it may see now.
+    async fn may_know(&self, change: &Change) -> Result<bool> {
+        let (catalog, caller) = (&self.app.catalog, &self.caller);
+        match change {
+            Change::RightsChanged => Ok(catalog.role_on_instance(caller).await? == Some(Role::Owner)),
+            // It is gone: whoever could see all of its namespace could see it.
+            Change::DatasetDropped(subject) => {
+                Ok(catalog.role_on_namespace(caller, subject.dataset.namespace()).await?.is_some())
+            }
+            change => match change.subject() {
+                Some(subject) => Ok(catalog.access_by_id(caller, subject.dataset_id).await?.is_some()),
+                None => Ok(false),
+            },
+        }
+    }
+}
+
+fn kind(change: &Change) -> &'static str {
+    match change {
+        Change::DatasetCreated(_) => "dataset_created",
+        Change::DatasetChanged(_) => "dataset_changed",
+        Change::DatasetDropped(_) => "dataset_dropped",
+        Change::VersionCommitted { .. } => "version_committed",
+        Change::RightsChanged => "rights_changed",
+    }
+}
