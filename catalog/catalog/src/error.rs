@@ -109,6 +109,12 @@ pub enum CatalogError {
         /// Its name.
         name: String,
     },
+    /// A job is not, or no longer, in the hands of whoever speaks of it.
+    #[error("the job `{job}` is no longer held by this worker: another has it, or it has ended")]
+    NotHeld {
+        /// Its id.
+        job: String,
+    },
     /// The store behind the catalog failed or could not be reached.
     #[error("the catalog's store failed: {0}")]
     Store(#[source] Box<dyn StdError + Send + Sync>),
@@ -126,7 +132,9 @@ impl CatalogError {
         match self {
             Self::Invalid { .. } => ErrorKind::Invalid,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::AlreadyExists { .. } | Self::LastOwner | Self::NotEmpty { .. } => ErrorKind::Conflict,
+            Self::AlreadyExists { .. } | Self::LastOwner | Self::NotEmpty { .. } | Self::NotHeld { .. } => {
+                ErrorKind::Conflict
+            }
             Self::Store(_) | Self::Full(_) => ErrorKind::Unavailable,
             Self::Corrupt(_) => ErrorKind::Internal,
         }
@@ -140,6 +148,7 @@ impl CatalogError {
             Self::AlreadyExists { .. } => "already_exists",
             Self::LastOwner => "last_owner",
             Self::NotEmpty { .. } => "namespace_not_empty",
+            Self::NotHeld { .. } => "job_not_held",
             Self::Store(_) => "catalog_unavailable",
             Self::Full(_) => "storage_full",
             Self::Corrupt(_) => "internal",

@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::ids::DatasetId;
+use crate::ids::{DatasetId, JobId, PrincipalId};
+use crate::job::{Job, JobState};
 use crate::name::DatasetName;
 
 /// Something that has changed.
@@ -41,6 +42,29 @@ pub enum Change {
     },
     /// What somebody may do changed: grants, groups, principals, tokens.
     RightsChanged,
+    /// A job ended.
+    JobEnded(JobEnd),
+}
+
+/// A job that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobEnd {
+    /// Its id.
+    pub job: JobId,
+    /// What kind of work it was.
+    pub kind: String,
+    /// How it ended.
+    pub state: JobState,
+    /// Who had asked for it.
+    pub by: Option<PrincipalId>,
+    /// The dataset that it was about.
+    pub about: Option<Subject>,
+}
+
+impl From<&Job> for JobEnd {
+    fn from(job: &Job) -> Self {
+        Self { job: job.id, kind: job.kind.clone(), state: job.state, by: job.by, about: job.dataset.clone() }
+    }
 }
 
 /// The dataset that an event is about.
@@ -53,14 +77,14 @@ pub struct Subject {
 }
 
 impl Change {
-    /// The dataset that it is about, if it is about one.
+    /// The dataset that has changed, if one has.
     pub fn subject(&self) -> Option<&Subject> {
         match self {
             Self::DatasetCreated(subject)
             | Self::DatasetChanged(subject)
             | Self::DatasetDropped(subject)
             | Self::VersionCommitted { subject, .. } => Some(subject),
-            Self::RightsChanged => None,
+            Self::RightsChanged | Self::JobEnded(_) => None,
         }
     }
 }

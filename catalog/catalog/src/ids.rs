@@ -47,8 +47,10 @@ macro_rules! id {
     };
 }
 
+id!(AuditId, "entry of the audit");
 id!(DatasetId, "dataset");
 id!(GroupId, "group");
+id!(JobId, "job");
 id!(LakeId, "lake, the root that holds all tables");
 id!(PrincipalId, "principal");
 id!(TokenId, "API token");

@@ -4,13 +4,14 @@
 //! It holds metadata and decides who may do what. It is not a storage engine and never sees table
 //! data: nothing here knows Arrow, DataFusion, HTTP or a path.
 //!
-//! The main type is the [`Catalog`] trait, the sum of [`Datasets`], [`Principals`], [`Groups`], [`Grants`] and
-//! [`Events`].
+//! The main type is the [`Catalog`] trait, the sum of [`Datasets`], [`Principals`], [`Groups`], [`Grants`],
+//! [`Events`], [`Jobs`] and [`Audit`].
 //! [`MemoryCatalog`] implements it in memory; `lakegate-catalog-sql` does on SQLite and PostgreSQL.
 //! [`contract`] holds the suites that every implementation must pass.
 
 mod access;
 mod arc;
+mod audit;
 mod cached;
 mod column;
 pub mod contract;
@@ -22,6 +23,7 @@ mod grant;
 mod group;
 mod hex;
 mod ids;
+mod job;
 mod key;
 mod memory;
 mod name;
@@ -36,6 +38,9 @@ mod token;
 mod token_scope;
 
 pub use access::{Access, Caller, Identity};
+pub use audit::{
+    Audit, AuditAction, AuditEntry, AuditFilter, Audited, Decision, Protocol, QueryEntry,
+};
 pub use cached::CachedCatalog;
 pub use column::{Column, ColumnType, ParseTypeError};
 pub use dataset::{
@@ -44,10 +49,14 @@ pub use dataset::{
 };
 pub use door::{Bearer, Door, DoorError, NotVouched, Vouched, Vouching};
 pub use error::{CatalogError, ErrorKind, Result};
-pub use event::{Change, Event, Events, Feed, MAX_EVENTS, Subject};
+pub use event::{Change, Event, Events, Feed, JobEnd, MAX_EVENTS, Subject};
 pub use grant::{Grant, Grantee, Grants, Role, Scope};
 pub use group::{Group, Groups};
-pub use ids::{DatasetId, GroupId, LakeId, PrincipalId, TokenId};
+pub use ids::{AuditId, DatasetId, GroupId, JobId, LakeId, PrincipalId, TokenId};
+pub use job::{
+    Claim, Hold, Job, JobCounts, JobError, JobFilter, JobState, Jobs, LogLine, MAX_LINE, MAX_LOG_LINES, NewJob, Outcome,
+    Progress, backoff,
+};
 pub use key::{InstanceKey, ParseKeyError};
 pub use memory::MemoryCatalog;
 pub use name::{DatasetName, Namespace};
@@ -65,7 +74,7 @@ use async_trait::async_trait;
 
 /// All that the gateway asks of a catalog.
 #[async_trait]
-pub trait Catalog: Datasets + Principals + Groups + Grants + Events + 'static {
+pub trait Catalog: Datasets + Principals + Groups + Grants + Events + Jobs + Audit + 'static {
     /// Reaches the backing store and answers once it has really answered; `/readyz` calls it.
     async fn ping(&self) -> Result<()>;
 
