@@ -36,6 +36,7 @@ mod principal;
 mod shares;
 mod token;
 mod token_scope;
+mod trail;
 
 pub use access::{Access, Caller, Identity};
 pub use audit::{
@@ -69,6 +70,7 @@ pub use principal::{ExternalId, NewPrincipal, NewToken, Principal, PrincipalKind
 pub use shares::Shares;
 pub use token::{ApiToken, TokenHash};
 pub use token_scope::{Action, DatasetPattern, TokenScope};
+pub use trail::{Taken, Trail, Visit};
 
 use async_trait::async_trait;
 
