@@ -1,5 +1,8 @@
 //! The client: a catalog that asks the companion.
 
+mod audit;
+mod jobs;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

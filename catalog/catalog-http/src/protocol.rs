@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lakegate_catalog::{
-    Access, Attempt, Caller, Catalog, Dataset, DatasetChange, DatasetId, DatasetName, ExternalId, Feed, Grant, Grantee,
-    Group, GroupId, Identity, InstanceKey, LakeId, Listing, Namespace, NamespaceRecord, NewDataset, NewPrincipal,
-    NewToken, Page, PasswordHash, Principal, PrincipalId, Result, Role, Scope, TokenHash, TokenId, TokenRecord,
+    Access, Attempt, AuditEntry, AuditFilter, Caller, Catalog, Claim, Dataset, DatasetChange, DatasetId, DatasetName,
+    ExternalId, Feed, Grant, Grantee, Group, GroupId, Hold, Identity, InstanceKey, Job, JobCounts, JobFilter, JobId,
+    LakeId, Listing, LogLine, Namespace, NamespaceRecord, NewDataset, NewJob, NewPrincipal, NewToken, Outcome, Page,
+    PasswordHash, Principal, PrincipalId, Progress, QueryEntry, Result, Role, Scope, TokenHash, TokenId, TokenRecord,
     Tombstone,
 };
 use serde::de::DeserializeOwned;
@@ -279,6 +280,64 @@ calls! {
 
     #[doc = "Forgets events that were told before a time."]
     write ForgetEvents = "forget_events" { before: DateTime<Utc> } -> u64: |catalog| catalog.forget_events(before);
+
+    #[doc = "Keeps a job until it is done."]
+    write SubmitJob = "submit_job" { job: NewJob } -> Job: |catalog| catalog.submit_job(job);
+
+    #[doc = "The job with an id."]
+    read GetJob = "job" { id: JobId } -> Option<Job>: |catalog| catalog.job(id);
+
+    #[doc = "Jobs that a filter lets through, the newest first."]
+    read ListJobs = "list_jobs" { filter: JobFilter, page: Page } -> Listing<Job>:
+        |catalog| catalog.list_jobs(&filter, &page);
+
+    #[doc = "Takes the job that comes next."]
+    write ClaimJob = "claim_job" { claim: Claim } -> Option<Job>: |catalog| catalog.claim_job(&claim);
+
+    #[doc = "Waits until there may be a job to claim, for 30 seconds at most."]
+    read WaitForJob = "wait_for_job" { claim: Claim, millis: u64 } -> bool:
+        |catalog| catalog.wait_for_job(&claim, Duration::from_millis(millis.min(30_000)));
+
+    #[doc = "Holds a job for another lease; whether somebody has asked for its end."]
+    write RenewJob = "renew_job" { hold: Hold, lease: Duration, progress: Option<Progress>, lines: Vec<String> } -> bool:
+        |catalog| catalog.renew_job(hold, lease, progress.as_ref(), &lines);
+
+    #[doc = "Ends an attempt at a job."]
+    write EndJob = "end_job" { hold: Hold, outcome: Outcome, lines: Vec<String> } -> Job:
+        |catalog| catalog.end_job(hold, outcome, &lines);
+
+    #[doc = "Asks for the end of a job."]
+    write CancelJob = "cancel_job" { id: JobId } -> Job: |catalog| catalog.cancel_job(id);
+
+    #[doc = "Lines of a job's log after one, oldest first."]
+    read JobLog = "job_log" { id: JobId, after: u64 } -> Vec<LogLine>: |catalog| catalog.job_log(id, after);
+
+    #[doc = "Ended jobs that may be forgotten."]
+    read ExpiredJobs = "expired_jobs" {} -> Vec<Job>: |catalog| catalog.expired_jobs();
+
+    #[doc = "Forgets a job that has ended."]
+    write ForgetJob = "forget_job" { id: JobId } -> (): |catalog| catalog.forget_job(id);
+
+    #[doc = "How many jobs have not ended."]
+    read GetJobCounts = "job_counts" {} -> JobCounts: |catalog| catalog.job_counts();
+
+    #[doc = "Keeps entries of the audit."]
+    write Record = "record" { entries: Vec<AuditEntry> } -> (): |catalog| catalog.record(&entries);
+
+    #[doc = "Keeps queries that have ended."]
+    write RecordQueries = "record_queries" { queries: Vec<QueryEntry> } -> ():
+        |catalog| catalog.record_queries(&queries);
+
+    #[doc = "Entries of the audit, the newest first."]
+    read GetAudit = "audit" { filter: AuditFilter, page: Page } -> Listing<AuditEntry>:
+        |catalog| catalog.audit(&filter, &page);
+
+    #[doc = "Queries that have ended, the newest first."]
+    read AuditedQueries = "audited_queries" { filter: AuditFilter, page: Page } -> Listing<QueryEntry>:
+        |catalog| catalog.audited_queries(&filter, &page);
+
+    #[doc = "Forgets entries and queries of before a time."]
+    write ForgetAudit = "forget_audit" { before: DateTime<Utc> } -> u64: |catalog| catalog.forget_audit(before);
 
     #[doc = "The role of a caller on the instance."]
     read RoleOnInstance = "role_on_instance" { caller: Caller } -> Option<Role>:

@@ -14,6 +14,7 @@ pub(crate) enum Refusal {
     AlreadyExists { what: String, name: String },
     LastOwner,
     NotEmpty { name: String },
+    NotHeld { job: String },
     Full,
     Unavailable,
     Corrupt { why: String },
@@ -33,6 +34,7 @@ impl Refusal {
             CatalogError::AlreadyExists { what, name } => Self::AlreadyExists { what: what.into_owned(), name },
             CatalogError::LastOwner => Self::LastOwner,
             CatalogError::NotEmpty { name } => Self::NotEmpty { name },
+            CatalogError::NotHeld { job } => Self::NotHeld { job },
             CatalogError::Full(cause) => {
                 tracing::error!(%cause, "the catalog's store has no room");
                 Self::Full
@@ -56,6 +58,7 @@ impl Refusal {
             Self::AlreadyExists { what, name } => CatalogError::AlreadyExists { what: Cow::Owned(what), name },
             Self::LastOwner => CatalogError::LastOwner,
             Self::NotEmpty { name } => CatalogError::NotEmpty { name },
+            Self::NotHeld { job } => CatalogError::NotHeld { job },
             Self::Full => CatalogError::Full(Box::new(There)),
             Self::Unavailable => CatalogError::store(There),
             Self::Corrupt { why } => CatalogError::Corrupt(why),
@@ -67,7 +70,7 @@ impl Refusal {
         match self {
             Self::Invalid { .. } => 400,
             Self::NotFound { .. } => 404,
-            Self::AlreadyExists { .. } | Self::LastOwner | Self::NotEmpty { .. } => 409,
+            Self::AlreadyExists { .. } | Self::LastOwner | Self::NotEmpty { .. } | Self::NotHeld { .. } => 409,
             Self::Full | Self::Unavailable => 503,
             Self::Corrupt { .. } => 500,
         }

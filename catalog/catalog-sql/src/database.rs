@@ -5,6 +5,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
@@ -15,7 +16,7 @@ use tokio::sync::futures::Notified;
 use crate::SqlOptions;
 use crate::dialect::Dialect;
 use crate::error::{ConnectError, Failure};
-use crate::row::{Arg, Row, bound};
+use crate::row::{Arg, Row, bound, corrupt};
 
 /// Connections on top, for [`listen`].
 const LISTENING: u32 = 1;
@@ -109,6 +110,12 @@ impl Database {
         Ok(self.fetch(sql, args).await?.into_iter().next())
     }
 
+    /// The time by the database.
+    pub(crate) async fn clock(&self) -> Result<DateTime<Utc>, Failure> {
+        let row = self.fetch_first(self.dialect().clock(), []).await?;
+        row.ok_or_else(|| corrupt(&"no time"))?.time(0)
+    }
+
     /// A transaction that writes; it is undone unless it is committed. See [`in_transaction`].
     pub(crate) async fn begin(&self) -> Result<Tx, Failure> {
         let begin = self.dialect().begin();
@@ -129,7 +136,11 @@ impl Database {
     /// Whether to run a failed transaction again. Waits a little first, longer each time.
     pub(crate) async fn try_again(&self, failure: &Failure, tries: u32) -> bool {
         const MAX_TRIES: u32 = 6;
-        let passing = matches!(failure, Failure::Database(error) if self.dialect().is_passing(error));
+        let passing = match failure {
+            Failure::Database(error) => self.dialect().is_passing(error),
+            Failure::Passed => true,
+            Failure::Catalog(_) | Failure::Late => false,
+        };
         if !passing || tries >= MAX_TRIES {
             return false;
         }
@@ -215,6 +226,19 @@ pub(crate) enum Tx {
 }
 
 impl Tx {
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// The time by the database.
+    pub(crate) async fn clock(&mut self) -> Result<DateTime<Utc>, Failure> {
+        let rows = self.fetch(self.dialect().clock(), []).await?;
+        rows.first().ok_or_else(|| corrupt(&"no time"))?.time(0)
+    }
+
     /// Runs a statement; answers the number of rows it changed.
     pub(crate) async fn execute(
         &mut self,

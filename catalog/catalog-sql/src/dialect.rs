@@ -16,6 +16,21 @@ pub(crate) enum Dialect {
 /// Any number that no other program is likely to lock on.
 const MIGRATION_LOCK: i64 = 0x6c61_6b65_6761_7465;
 
+/// The job that comes next at the time `$1`, of the kinds `$2`, of a tenant with less than `$3` running, and its tenant.
+macro_rules! next_job {
+    ($lock:literal) => {
+        concat!(
+            "SELECT id, tenant FROM jobs WHERE state = 'waiting' AND run_after <= $1 AND $2 LIKE '%,' || kind || ',%'
+                 AND tenant NOT IN (SELECT tenant FROM jobs WHERE state = 'running' GROUP BY tenant HAVING COUNT(*) >= $3)
+             ORDER BY priority DESC, id LIMIT 1",
+            $lock
+        )
+    };
+}
+
+/// The job that comes next, without taking it.
+pub(crate) const NEXT_JOB: &str = next_job!("");
+
 impl Dialect {
     /// Begins a transaction that writes. SQLite takes its one write lock now, so that what the transaction
     /// checks cannot change before it writes; PostgreSQL sees what others committed before each statement,
@@ -48,6 +63,24 @@ impl Dialect {
     pub(crate) fn session(timeout: Duration) -> [(&'static str, String); 2] {
         let millis = format!("{}ms", timeout.as_millis().max(1));
         [("statement_timeout", millis.clone()), ("idle_in_transaction_session_timeout", millis)]
+    }
+
+    /// The job that comes next, kept from other claims until the transaction ends: each of several at once gets another. On
+    /// SQLite there is one at a time.
+    pub(crate) fn next_job(self) -> &'static str {
+        match self {
+            Self::Sqlite => NEXT_JOB,
+            Self::Postgres => next_job!(" FOR UPDATE SKIP LOCKED"),
+        }
+    }
+
+    /// The time by the database, as microseconds since 1970. Transactions of PostgreSQL have one time of their own, this one
+    /// goes on in them.
+    pub(crate) fn clock(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+            Self::Postgres => "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+        }
     }
 
     /// Where PostgreSQL tells other processes of events.

@@ -55,6 +55,8 @@ pub(crate) enum Failure {
     Catalog(CatalogError),
     /// The database failed.
     Database(sqlx::Error),
+    /// Something else came between that is over: the transaction may succeed when it is run again.
+    Passed,
     /// The deadline passed.
     Late,
 }
@@ -77,7 +79,7 @@ impl From<Failure> for CatalogError {
             Failure::Catalog(error) => error,
             Failure::Database(error) if Dialect::is_full(&error) => Self::Full(Box::new(error)),
             Failure::Database(error) => Self::store(error),
-            Failure::Late => Self::store(ConnectError::Late),
+            Failure::Late | Failure::Passed => Self::store(ConnectError::Late),
         }
     }
 }
@@ -87,7 +89,7 @@ impl From<Failure> for ConnectError {
         match failure {
             Failure::Catalog(error) => Self::Database(sqlx::Error::Decode(Box::new(error))),
             Failure::Database(error) => Self::Database(error),
-            Failure::Late => Self::Late,
+            Failure::Late | Failure::Passed => Self::Late,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! The main type is [`SqlCatalog`]. Reading order: `schema.rs` (tables and migrations), `database.rs`
 //! (connections, transactions, retries), then one file per trait.
 
+mod audit;
 mod database;
 mod datasets;
 mod dialect;
@@ -13,6 +14,7 @@ mod error;
 mod events;
 mod grants;
 mod groups;
+mod jobs;
 mod owner;
 mod principals;
 mod row;

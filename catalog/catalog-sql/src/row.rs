@@ -107,6 +107,18 @@ impl Row {
         text.parse().map_err(|_| corrupt(&format!("`{text}` in column {column}")))
     }
 
+    /// A value, unless it is NULL.
+    pub(crate) fn optional<T>(
+        &self,
+        column: usize,
+        read: impl FnOnce(&Self, usize) -> Result<T, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        match self.optional_text(column)? {
+            None => Ok(None),
+            Some(_) => read(self, column).map(Some),
+        }
+    }
+
     pub(crate) fn word<T: DeserializeOwned>(&self, column: usize) -> Result<T, Failure> {
         serde_json::from_value(self.text(column)?.into()).map_err(|error| corrupt(&error))
     }

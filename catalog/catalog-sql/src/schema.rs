@@ -140,6 +140,73 @@ const MIGRATIONS: &[&[&str]] = &[
         "CREATE TABLE events (id BIGINT NOT NULL PRIMARY KEY, at BIGINT NOT NULL, change TEXT NOT NULL)",
         "CREATE INDEX events_by_age ON events (at)",
     ],
+    &[
+        // `entry` is JSON. No references: an entry outlives what it is about.
+        "CREATE TABLE audit (id TEXT NOT NULL PRIMARY KEY, at BIGINT NOT NULL, principal_id TEXT, entry TEXT NOT NULL)",
+        "CREATE INDEX audit_by_age ON audit (at)",
+        "CREATE INDEX audit_by_principal ON audit (principal_id, id)",
+        "CREATE TABLE audited_queries (
+        id TEXT NOT NULL PRIMARY KEY,
+        at BIGINT NOT NULL,
+        principal_id TEXT,
+        entry TEXT NOT NULL
+    )",
+        "CREATE INDEX audited_queries_by_age ON audited_queries (at)",
+        "CREATE INDEX audited_queries_by_principal ON audited_queries (principal_id, id)",
+        // `live_key` is NULL once the job has ended; `params`, `labels`, `subject`, `progress`, `result` and `error` are
+        // JSON; `keep_for` is in microseconds. No references: a job outlives who asked for it and what it is about.
+        "CREATE TABLE jobs (
+        id TEXT NOT NULL PRIMARY KEY,
+        kind TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        live_key TEXT UNIQUE,
+        priority BIGINT NOT NULL,
+        params TEXT NOT NULL,
+        labels TEXT NOT NULL,
+        principal_id TEXT,
+        dataset_id TEXT,
+        subject TEXT,
+        state TEXT NOT NULL,
+        attempts BIGINT NOT NULL,
+        max_attempts BIGINT NOT NULL,
+        fence BIGINT NOT NULL,
+        worker TEXT,
+        lease_until BIGINT,
+        cancelled BIGINT NOT NULL,
+        progress TEXT,
+        result TEXT,
+        error TEXT,
+        log_lines BIGINT NOT NULL,
+        keep_for BIGINT NOT NULL,
+        created_at BIGINT NOT NULL,
+        run_after BIGINT NOT NULL,
+        started_at BIGINT,
+        ended_at BIGINT,
+        expires_at BIGINT
+    )",
+        "CREATE INDEX jobs_to_claim ON jobs (state, priority DESC, id)",
+        "CREATE INDEX jobs_by_lease ON jobs (state, lease_until)",
+        "CREATE INDEX jobs_by_tenant ON jobs (tenant, state)",
+        "CREATE INDEX jobs_by_principal ON jobs (principal_id, id)",
+        "CREATE INDEX jobs_by_dataset ON jobs (dataset_id, id)",
+        "CREATE INDEX jobs_by_expiry ON jobs (expires_at)",
+        // `label` is `name=word`.
+        "CREATE TABLE job_labels (
+        job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        label TEXT NOT NULL,
+        PRIMARY KEY (job_id, label)
+    )",
+        "CREATE INDEX job_labels_by_label ON job_labels (label, job_id)",
+        "CREATE TABLE job_log (
+        job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        n BIGINT NOT NULL,
+        at BIGINT NOT NULL,
+        line TEXT NOT NULL,
+        PRIMARY KEY (job_id, n)
+    )",
+        // Whoever claims a job of a tenant updates its row first, and so waits for others who do.
+        "CREATE TABLE job_tenants (tenant TEXT NOT NULL PRIMARY KEY, claims BIGINT NOT NULL)",
+    ],
 ];
 
 /// Brings the database up to [`SCHEMA_VERSION`] in one transaction, or leaves it as it is. A SQLite file that is

@@ -71,6 +71,16 @@ async fn keeps_the_contract_of_events() {
 }
 
 #[tokio::test]
+async fn keeps_the_contract_of_jobs() {
+    contract::jobs(make).await;
+}
+
+#[tokio::test]
+async fn keeps_the_contract_of_the_audit() {
+    contract::audit(make).await;
+}
+
+#[tokio::test]
 async fn keeps_the_contract_of_the_first_owner() {
     contract::owner(make).await;
 }

@@ -66,6 +66,18 @@ async fn keeps_the_contract_of_events() {
 }
 
 #[tokio::test]
+async fn keeps_the_contract_of_jobs() {
+    let fresh = Fresh::new();
+    contract::jobs(async || fresh.catalog().await).await;
+}
+
+#[tokio::test]
+async fn keeps_the_contract_of_the_audit() {
+    let fresh = Fresh::new();
+    contract::audit(async || fresh.catalog().await).await;
+}
+
+#[tokio::test]
 async fn keeps_the_contract_of_the_first_owner() {
     let fresh = Fresh::new();
     contract::owner(async || fresh.catalog().await).await;

@@ -1,5 +1,8 @@
 //! A catalog whose answers about callers and datasets are remembered for a moment.
 
+mod audit;
+mod jobs;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;

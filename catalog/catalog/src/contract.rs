@@ -1,9 +1,8 @@
 //! The contract suites: what the traits promise, as code that every implementation runs.
 //!
 //! Each suite takes a function that makes a new, empty catalog, and panics where a promise is broken.
-//! An implementation calls [`datasets`], [`principals`], [`groups`], [`grants`], [`events`], [`owner`] and
-//! [`races`] from its tests. It is
-//! ordinary public code so that an implementation in any crate can be held to it.
+//! An implementation calls [`datasets`], [`principals`], [`groups`], [`grants`], [`events`], [`jobs`],
+//! [`audit`], [`owner`] and [`races`] from its tests. It is ordinary public code so that an implementation in any crate can be held to it.
 
 use std::sync::Arc;
 
@@ -15,21 +14,25 @@ use crate::name::{DatasetName, Namespace};
 use crate::principal::{NewPrincipal, NewToken, Principal, PrincipalKind};
 use crate::{ApiToken, Caller, Catalog, Column, ColumnType, Dataset, NewDataset, TokenScope};
 
+mod audit;
 mod changes;
 mod datasets;
 mod events;
 mod grants;
 mod groups;
+mod jobs;
 mod login;
 mod owner;
 mod principals;
 mod races;
 mod sight;
 
+pub use audit::audit;
 pub use datasets::datasets;
 pub use events::events;
 pub use grants::grants;
 pub use groups::groups;
+pub use jobs::jobs;
 pub use owner::owner;
 pub use principals::principals;
 pub use races::races;

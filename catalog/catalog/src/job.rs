@@ -139,7 +139,7 @@ pub struct LogLine {
 /// A job to submit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewJob {
-    /// What kind of work it is, `[a-z][a-z0-9_]{0,62}`.
+    /// What kind of work it is, `[a-z][a-z0-9-]{0,62}`.
     pub kind: String,
     /// Among whose jobs it counts; 1 to 128 characters.
     pub tenant: String,
@@ -190,12 +190,12 @@ impl NewJob {
         let short = |text: &str, most: usize| {
             (1..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control)
         };
-        let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if !self.kind.starts_with(|c: char| c.is_ascii_lowercase())
             || self.kind.len() > 63
             || !self.kind.bytes().all(word)
         {
-            return refuse("job kind", &self.kind, "it must match [a-z][a-z0-9_]{0,62}");
+            return refuse("job kind", &self.kind, "it must match [a-z][a-z0-9-]{0,62}");
         }
         if !short(&self.tenant, 128) {
             return refuse("tenant", &self.tenant, "it has 1 to 128 characters, none of them a control character");
@@ -371,6 +371,7 @@ mod tests {
         for bad in [
             NewJob::new("", "ann"),
             NewJob::new("Query", "ann"),
+            NewJob::new("a_b", "ann"),
             NewJob::new(&"q".repeat(64), "ann"),
             NewJob::new("query", ""),
             NewJob::new("query", "a\nb"),

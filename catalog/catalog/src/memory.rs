@@ -1,9 +1,11 @@
 //! The catalog in memory: for tests, and for instances that keep nothing.
 
+mod audit;
 mod datasets;
 mod events;
 mod grants;
 mod groups;
+mod jobs;
 mod principals;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -55,6 +57,8 @@ struct State {
     members: BTreeSet<(GroupId, PrincipalId)>,
     grants: BTreeMap<(Grantee, Scope), Role>,
     told: events::Told,
+    work: jobs::Work,
+    audited: audit::Audited,
     lake: Option<LakeId>,
     key: Option<InstanceKey>,
 }

@@ -34,6 +34,16 @@ async fn keeps_the_contract_of_events() {
 }
 
 #[tokio::test]
+async fn keeps_the_contract_of_jobs() {
+    contract::jobs(make).await;
+}
+
+#[tokio::test]
+async fn keeps_the_contract_of_the_audit() {
+    contract::audit(make).await;
+}
+
+#[tokio::test]
 async fn keeps_the_contract_of_the_first_owner() {
     contract::owner(make).await;
 }
@@ -55,6 +65,8 @@ async fn keeps_the_contract_behind_a_cache() {
     contract::groups(cached).await;
     contract::grants(cached).await;
     contract::events(cached).await;
+    contract::jobs(cached).await;
+    contract::audit(cached).await;
     contract::owner(cached).await;
     contract::races(cached).await;
 }

@@ -16,7 +16,8 @@ pub(crate) const VERSION_4: &str = "
     CREATE INDEX grants_by_scope ON grants (scope);
     CREATE INDEX grants_by_dataset ON grants (dataset_id);
     DROP TABLE group_members; DROP TABLE principal_groups; DROP TABLE external_ids; DROP TABLE login_failures;
-    DROP TABLE events; DROP TABLE event_counter;
+    DROP TABLE events; DROP TABLE event_counter; DROP TABLE audit; DROP TABLE audited_queries;
+    DROP TABLE job_log; DROP TABLE job_labels; DROP TABLE job_tenants; DROP TABLE jobs;
     ALTER TABLE principals DROP COLUMN password;
     ALTER TABLE tokens DROP COLUMN scope;
     ALTER TABLE datasets DROP COLUMN policy;

@@ -1,0 +1,292 @@
+//! [`Jobs`] in SQL. Times of leases and rests are those of the database, so that processes whose clocks differ agree on who
+//! holds a job.
+
+mod claim;
+mod row;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use lakegate_catalog::{
+    CatalogError, Change, Claim, Hold, Job, JobCounts, JobEnd, JobFilter, JobId, JobState, Jobs, Listing, LogLine,
+    MAX_LINE, MAX_LOG_LINES, NewJob, Outcome, Page, Progress, Result, backoff,
+};
+use tokio::time::{Instant, timeout};
+
+use crate::SqlCatalog;
+use crate::database::{Tx, in_transaction};
+use crate::error::{Failure, not_found};
+use crate::events::tell;
+use crate::row::{Arg, Row, corrupt, int, json, text, time, word};
+use row::{read_job, select_jobs};
+
+#[async_trait]
+impl Jobs for SqlCatalog {
+    async fn submit_job(&self, job: NewJob) -> Result<Job> {
+        job.check()?;
+        in_transaction!(self.database, |tx| submit(&mut tx, &job))
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>> {
+        let row = self.database.fetch_first(select_jobs!("WHERE id = $1"), [text(&id)]).await?;
+        Ok(row.as_ref().map(read_job).transpose()?)
+    }
+
+    async fn list_jobs(&self, filter: &JobFilter, page: &Page) -> Result<Listing<Job>> {
+        /// Sorts after every id.
+        const LAST: &str = "g";
+        let before = page.after(|text| text.parse::<JobId>().ok())?;
+        let label = filter.label.as_ref().map(|(name, word)| format!("{name}={word}"));
+        let args = [
+            before.map_or_else(|| text(&LAST), |id| text(&id)),
+            int(i64::try_from(page.size() + 1).unwrap_or(i64::MAX)),
+            Arg::Text(filter.by.map(|id| id.to_string())),
+            Arg::Text(filter.dataset.map(|id| id.to_string())),
+            Arg::Text(filter.kind.clone()),
+            filter.state.as_ref().map(word).transpose()?.unwrap_or(Arg::Text(None)),
+            Arg::Text(label),
+        ];
+        let sql = select_jobs!(
+            "WHERE id < $1 AND ($3 IS NULL OR principal_id = $3) AND ($4 IS NULL OR dataset_id = $4)
+                 AND ($5 IS NULL OR kind = $5) AND ($6 IS NULL OR state = $6)
+                 AND ($7 IS NULL OR EXISTS (SELECT 1 FROM job_labels l WHERE l.job_id = jobs.id AND l.label = $7))
+             ORDER BY id DESC LIMIT $2"
+        );
+        let rows = self.database.fetch(sql, args).await?;
+        let items = rows.iter().map(read_job).collect::<Result<_, _>>()?;
+        Ok(Listing::from_overfull(items, page.size(), |job: &Job| job.id.to_string()))
+    }
+
+    async fn claim_job(&self, claim: &Claim) -> Result<Option<Job>> {
+        in_transaction!(self.database, |tx| claim::claim(&mut tx, claim))
+    }
+
+    async fn wait_for_job(&self, claim: &Claim, within: Duration) -> Result<bool> {
+        let end = Instant::now() + within;
+        loop {
+            let woken = self.database.woken();
+            tokio::pin!(woken);
+            // From now on, so that what is submitted after the look is not slept through.
+            woken.as_mut().enable();
+            let there = claim::may_be_claimed(&self.database, claim).await?;
+            let left = end.saturating_duration_since(Instant::now());
+            if there || left.is_zero() {
+                return Ok(there);
+            }
+            let _ = timeout(left.min(self.database.dialect().looks_every()), woken).await;
+        }
+    }
+
+    async fn renew_job(
+        &self,
+        hold: Hold,
+        lease: Duration,
+        progress: Option<&Progress>,
+        lines: &[String],
+    ) -> Result<bool> {
+        in_transaction!(self.database, |tx| renew(&mut tx, hold, lease, progress, lines))
+    }
+
+    async fn end_job(&self, hold: Hold, outcome: Outcome, lines: &[String]) -> Result<Job> {
+        in_transaction!(self.database, |tx| end(&mut tx, hold, &outcome, lines))
+    }
+
+    async fn cancel_job(&self, id: JobId) -> Result<Job> {
+        in_transaction!(self.database, |tx| cancel(&mut tx, id))
+    }
+
+    async fn job_log(&self, id: JobId, after: u64) -> Result<Vec<LogLine>> {
+        let sql = "SELECT n, at, line FROM job_log WHERE job_id = $1 AND n > $2 ORDER BY n LIMIT $3";
+        let args = [text(&id), int(i64::try_from(after).unwrap_or(i64::MAX)), int(MAX_LOG_LINES as i64)];
+        let read = |row: &Row| Ok(LogLine { n: row.int(0)?.cast_unsigned(), at: row.time(1)?, text: row.text(2)? });
+        let lines = self.database.fetch(sql, args).await?.iter().map(read).collect::<Result<_, Failure>>();
+        Ok(lines?)
+    }
+
+    async fn expired_jobs(&self) -> Result<Vec<Job>> {
+        let now = self.database.clock().await?;
+        let sql = select_jobs!("WHERE expires_at < $1 ORDER BY expires_at LIMIT 100");
+        let jobs = self.database.fetch(sql, [time(now)]).await?.iter().map(read_job).collect::<Result<_, Failure>>();
+        Ok(jobs?)
+    }
+
+    async fn forget_job(&self, id: JobId) -> Result<()> {
+        in_transaction!(self.database, |tx| forget(&mut tx, id))
+    }
+
+    async fn job_counts(&self) -> Result<JobCounts> {
+        let sql = "SELECT (SELECT COUNT(*) FROM jobs WHERE state = 'waiting'),
+                 (SELECT COUNT(*) FROM jobs WHERE state = 'waiting' AND error IS NOT NULL),
+                 (SELECT COUNT(*) FROM jobs WHERE state = 'running'),
+                 (SELECT MIN(run_after) FROM jobs WHERE state = 'waiting')";
+        let row = self.database.fetch_first(sql, []).await?.ok_or_else(|| corrupt(&"no counts"))?;
+        let count = |column| Ok::<_, Failure>(row.int(column)?.cast_unsigned());
+        let oldest = row.optional_time(3)?.filter(|at| *at <= Utc::now());
+        Ok(JobCounts { waiting: count(0)?, failing: count(1)?, running: count(2)?, oldest })
+    }
+}
+
+fn not_held(hold: Hold) -> Failure {
+    Failure::Catalog(CatalogError::NotHeld { job: hold.job.to_string() })
+}
+
+fn after(at: DateTime<Utc>, wait: Duration) -> Arg {
+    let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
+    time(at.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC))
+}
+
+fn micros(duration: Duration) -> Arg {
+    int(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
+}
+
+async fn submit(tx: &mut Tx, new: &NewJob) -> Result<Job, Failure> {
+    let (id, at) = (JobId::generate(), tx.clock().await?);
+    let subject = new.dataset.as_ref();
+    let args = [
+        text(&id),
+        text(&new.kind),
+        text(&new.tenant),
+        Arg::Text(new.key.clone()),
+        int(new.priority.into()),
+        json(&new.params)?,
+        json(&new.labels)?,
+        Arg::Text(new.by.map(|id| id.to_string())),
+        Arg::Text(subject.map(|subject| subject.dataset_id.to_string())),
+        subject.map(json).transpose()?.unwrap_or(Arg::Text(None)),
+        int(new.max_attempts.max(1).into()),
+        micros(new.keep_for),
+        time(at),
+    ];
+    let sql = "INSERT INTO jobs (id, kind, tenant, live_key, priority, params, labels, principal_id, dataset_id, subject,
+             max_attempts, keep_for, created_at, run_after, state, attempts, fence, cancelled, log_lines)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, 'waiting', 0, 0, 0, 0)
+         ON CONFLICT (live_key) DO NOTHING";
+    if tx.execute(sql, args).await? == 0 {
+        let sql = select_jobs!("WHERE live_key = $1");
+        return match tx.fetch(sql, [Arg::Text(new.key.clone())]).await?.first() {
+            Some(row) => read_job(row),
+            // It ended between the two statements.
+            None => Err(Failure::Passed),
+        };
+    }
+    tx.execute("INSERT INTO job_tenants (tenant, claims) VALUES ($1, 0) ON CONFLICT DO NOTHING", [text(&new.tenant)])
+        .await?;
+    for (name, word) in &new.labels {
+        let label = format!("{name}={word}");
+        tx.execute("INSERT INTO job_labels (job_id, label) VALUES ($1, $2)", [text(&id), text(&label)]).await?;
+    }
+    tx.notify().await?;
+    require(tx, id).await
+}
+
+/// The job with this id. Errors: `NotFound`.
+async fn require(tx: &mut Tx, id: JobId) -> Result<Job, Failure> {
+    let rows = tx.fetch(select_jobs!("WHERE id = $1"), [text(&id)]).await?;
+    read_job(rows.first().ok_or_else(|| not_found("job", &id))?)
+}
+
+/// Lines at the end of a job's log; the oldest of too many go.
+async fn write(tx: &mut Tx, job: JobId, at: DateTime<Utc>, lines: &[String]) -> Result<(), Failure> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let count = lines.len() as i64;
+    tx.execute("UPDATE jobs SET log_lines = log_lines + $2 WHERE id = $1", [text(&job), int(count)]).await?;
+    let rows = tx.fetch("SELECT log_lines FROM jobs WHERE id = $1", [text(&job)]).await?;
+    let last = rows.first().ok_or_else(|| not_found("job", &job))?.int(0)?;
+    for (n, line) in (last - count + 1..).zip(lines) {
+        let line: String = line.chars().take(MAX_LINE).collect();
+        let sql = "INSERT INTO job_log (job_id, n, at, line) VALUES ($1, $2, $3, $4)";
+        tx.execute(sql, [text(&job), int(n), time(at), text(&line)]).await?;
+    }
+    let oldest = int(last - MAX_LOG_LINES as i64);
+    tx.execute("DELETE FROM job_log WHERE job_id = $1 AND n <= $2", [text(&job), oldest]).await?;
+    Ok(())
+}
+
+async fn renew(
+    tx: &mut Tx,
+    hold: Hold,
+    lease: Duration,
+    progress: Option<&Progress>,
+    lines: &[String],
+) -> Result<bool, Failure> {
+    let at = tx.clock().await?;
+    let progress = progress.map(json).transpose()?.unwrap_or(Arg::Text(None));
+    let sql = "UPDATE jobs SET lease_until = $3, progress = COALESCE($4, progress)
+         WHERE id = $1 AND fence = $2 AND state = 'running'";
+    let args = [text(&hold.job), int(hold.fence.cast_signed()), after(at, lease), progress];
+    if tx.execute(sql, args).await? == 0 {
+        return Err(not_held(hold));
+    }
+    write(tx, hold.job, at, lines).await?;
+    let rows = tx.fetch("SELECT cancelled FROM jobs WHERE id = $1", [text(&hold.job)]).await?;
+    Ok(rows.first().ok_or_else(|| not_held(hold))?.int(0)? != 0)
+}
+
+async fn end(tx: &mut Tx, hold: Hold, outcome: &Outcome, lines: &[String]) -> Result<Job, Failure> {
+    let at = tx.clock().await?;
+    // Taken first: nobody else ends or gives back the job until this is over.
+    let sql = "UPDATE jobs SET lease_until = NULL WHERE id = $1 AND fence = $2 AND state = 'running'";
+    if tx.execute(sql, [text(&hold.job), int(hold.fence.cast_signed())]).await? == 0 {
+        return Err(not_held(hold));
+    }
+    let job = require(tx, hold.job).await?;
+    write(tx, hold.job, at, lines).await?;
+    match outcome {
+        Outcome::Done(result) => {
+            let sql = "UPDATE jobs SET result = $2, error = NULL WHERE id = $1";
+            tx.execute(sql, [text(&hold.job), json(result)?]).await?;
+            finish(tx, hold.job, JobState::Done, at).await
+        }
+        Outcome::Failed { error, retry } => {
+            tx.execute("UPDATE jobs SET error = $2 WHERE id = $1", [text(&hold.job), json(error)?]).await?;
+            if job.cancelled {
+                finish(tx, hold.job, JobState::Cancelled, at).await
+            } else if *retry && job.attempts < job.max_attempts {
+                wait_again(tx, hold.job, after(at, backoff(job.attempts)), 0).await
+            } else {
+                finish(tx, hold.job, JobState::Failed, at).await
+            }
+        }
+        Outcome::GivenBack if !job.cancelled => wait_again(tx, hold.job, time(at), 1).await,
+        Outcome::GivenBack | Outcome::Cancelled => finish(tx, hold.job, JobState::Cancelled, at).await,
+    }
+}
+
+/// Ends a job, and tells of it.
+async fn finish(tx: &mut Tx, id: JobId, state: JobState, at: DateTime<Utc>) -> Result<Job, Failure> {
+    let sql = "UPDATE jobs SET state = $2, ended_at = $3, expires_at = $3 + keep_for, lease_until = NULL, live_key = NULL
+         WHERE id = $1";
+    tx.execute(sql, [text(&id), word(&state)?, time(at)]).await?;
+    let job = require(tx, id).await?;
+    tell(tx, &[Change::JobEnded(JobEnd::from(&job))]).await?;
+    Ok(job)
+}
+
+/// Lets a job wait, as if it had been begun so many times less.
+async fn wait_again(tx: &mut Tx, id: JobId, run_after: Arg, less: i64) -> Result<Job, Failure> {
+    let sql = "UPDATE jobs SET state = 'waiting', lease_until = NULL, run_after = $2, attempts = attempts - $3
+         WHERE id = $1";
+    tx.execute(sql, [text(&id), run_after, int(less)]).await?;
+    tx.notify().await?;
+    require(tx, id).await
+}
+
+async fn cancel(tx: &mut Tx, id: JobId) -> Result<Job, Failure> {
+    let sql = "UPDATE jobs SET cancelled = 1 WHERE id = $1 AND state IN ('waiting', 'running')";
+    tx.execute(sql, [text(&id)]).await?;
+    let job = require(tx, id).await?;
+    if job.state != JobState::Waiting {
+        return Ok(job);
+    }
+    let at = tx.clock().await?;
+    finish(tx, id, JobState::Cancelled, at).await
+}
+
+async fn forget(tx: &mut Tx, id: JobId) -> Result<(), Failure> {
+    let sql = "DELETE FROM jobs WHERE id = $1 AND state IN ('done', 'failed', 'cancelled')";
+    tx.execute(sql, [text(&id)]).await?;
+    Ok(())
+}
