@@ -122,6 +122,9 @@ pub enum LakeError {
     /// Rewriting needs more memory or disk than it may have; nothing was changed.
     #[error("rewriting the dataset's files needs more room than it may have: {0}")]
     NoRoom(String),
+    /// The result of a job has more bytes than one may have; nothing of it is kept.
+    #[error("the result has more than the {0} bytes that one may have: select fewer rows or columns, or aggregate")]
+    ResultTooLarge(u64),
     /// Rows could not be read back to be rewritten; nothing was changed.
     #[error("reading the dataset's files failed: {0}")]
     Reading(#[source] Box<datafusion::error::DataFusionError>),
@@ -156,7 +159,7 @@ impl LakeError {
             Self::KeyInUse | Self::Contended(_) | Self::Replaced | Self::Overtaken | Self::ColumnExists { .. } => {
                 ErrorKind::Conflict
             }
-            Self::NoRoom(_) => ErrorKind::Exhausted,
+            Self::NoRoom(_) | Self::ResultTooLarge(_) => ErrorKind::Exhausted,
             Self::Busy | Self::TooSlow(_) => ErrorKind::Overloaded,
             // What the Parquet writer meets outside itself is the store.
             Self::Storage(_) | Self::Log(_) | Self::Reading(_) | Self::Parquet(ParquetError::External(_)) => {
@@ -197,6 +200,7 @@ impl LakeError {
             Self::Busy => "upkeep_busy",
             Self::TooSlow(_) => "upkeep_too_slow",
             Self::NoRoom(_) => "rewrite_out_of_room",
+            Self::ResultTooLarge(_) => "result_too_large",
             Self::Storage(_) | Self::Log(_) | Self::Reading(_) | Self::Parquet(ParquetError::External(_)) => {
                 if self.is_for_want_of_room() { "storage_full" } else { "storage_unavailable" }
             }

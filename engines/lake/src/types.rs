@@ -73,6 +73,16 @@ fn unsupported(column: &str, why: &str) -> LakeError {
     LakeError::UnsupportedType { column: column.to_owned(), why: why.to_owned() }
 }
 
+/// The type of a column of an answer, in the words of the API. Intervals and the like can be computed and not stored; they have
+/// the words of Arrow.
+pub fn answered_type(column: &str, ty: &DataType) -> String {
+    match stored_type(column, ty) {
+        Ok(Some(ty)) => ty.to_string(),
+        Ok(None) => "null".to_owned(),
+        Err(_) => ty.to_string().to_lowercase(),
+    }
+}
+
 /// Which column type stores an Arrow column: unsigned integers widen, dictionaries and views are
 /// decoded, timestamps become microseconds. `None` for a column of nulls only, which is not created.
 ///
