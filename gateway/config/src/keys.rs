@@ -107,7 +107,7 @@ pub(crate) const KEYS: &[Key] = &[
     key!(
         storage.retention,
         Span,
-        "How long files of older versions stay; at least twice query.max_timeout and ingest.timeout."
+        "How long files of older versions stay; at least twice query.max_timeout, jobs.query_timeout and ingest.timeout."
     ),
     key!(storage.allow_http, Truth, "Whether a store's endpoint may be http://, which anyone on the way can read."),
     key!(storage.request_timeout, Span, "Deadline of one request to a remote store."),
@@ -139,6 +139,12 @@ pub(crate) const KEYS: &[Key] = &[
     key!(ingest.idempotency_window, Span, "How long an Idempotency-Key is remembered."),
     key!(ingest.timeout, Span, "Deadline of one push."),
     key!(ingest.idle_timeout, Span, "How long a push may send nothing."),
+    key!(jobs.concurrent, Count, "Jobs that this gateway does side by side."),
+    key!(jobs.per_tenant, Count, "Jobs of one tenant that run side by side, wherever they run."),
+    key!(jobs.lease, Span, "How long whoever does a job may be silent before it is given to somebody else."),
+    key!(jobs.query_timeout, Span, "The longest that a statement in the background may take."),
+    key!(jobs.max_result, Size, "Bytes of the result of a statement in the background."),
+    key!(jobs.results_for, Span, "How long a job that has ended is kept, and its result."),
     key!(log.format, Format, "How log lines look: text on a terminal and JSON otherwise (auto), text, or json."),
     key!(log.level, Level, "What is logged: a level, or directives such as info,lakegate_query=debug."),
     key!(

@@ -22,6 +22,6 @@ mod span;
 pub use error::{ConfigError, Place};
 pub use network::{Network, ParseNetworkError};
 pub use paths::search_path;
-pub use settings::{Azure, Catalog, Flight, Ingest, Log, LogFormat, Otel, Query, Rest, S3, Settings, Storage};
+pub use settings::{Azure, Catalog, Flight, Ingest, Jobs, Log, LogFormat, Otel, Query, Rest, S3, Settings, Storage};
 pub use size::ByteSize;
 pub use sources::Sources;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub query: Query,
     /// Limits of pushes.
     pub ingest: Ingest,
+    /// Work in the background.
+    pub jobs: Jobs,
     /// Logs.
     pub log: Log,
     /// Traces and metrics for a collector.
@@ -184,6 +186,23 @@ pub struct Ingest {
     pub idle_timeout: Duration,
 }
 
+/// `[jobs]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jobs {
+    /// Jobs that this gateway does side by side.
+    pub concurrent: usize,
+    /// Jobs of one tenant that run side by side, wherever they run.
+    pub per_tenant: usize,
+    /// How long whoever does a job may be silent before it is given to somebody else.
+    pub lease: Duration,
+    /// The longest deadline of a statement in the background, and its deadline when it names none.
+    pub query_timeout: Duration,
+    /// Bytes of a statement's result as it is kept.
+    pub max_result: ByteSize,
+    /// How long a job that has ended is kept, and its result.
+    pub results_for: Duration,
+}
+
 /// `[otel]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Otel {
@@ -225,6 +244,7 @@ impl Settings {
             storage: Storage::default(),
             query: Query::default(),
             ingest: Ingest::default(),
+            jobs: Jobs::default(),
             log: Log::default(),
             otel: Otel::default(),
         }
@@ -346,6 +366,19 @@ impl Default for Ingest {
             idempotency_window: Duration::from_secs(24 * 3600),
             timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self {
+            concurrent: 2,
+            per_tenant: 2,
+            lease: Duration::from_secs(30),
+            query_timeout: Duration::from_secs(3600),
+            max_result: ByteSize::gib(10),
+            results_for: Duration::from_secs(24 * 3600),
         }
     }
 }

@@ -72,7 +72,7 @@ impl Settings {
         self.query.timeout = self.query.timeout.min(self.query.max_timeout);
         self.query.memory_per_query = self.query.memory_per_query.min(self.query.memory);
         self.catalog.stale_for = self.catalog.stale_for.min(Duration::from_secs(60));
-        let longest = self.query.max_timeout.max(self.ingest.timeout);
+        let longest = self.query.max_timeout.max(self.ingest.timeout).max(self.jobs.query_timeout);
         self.storage.retention = self.storage.retention.max(longest.saturating_mul(2));
         for (name, why) in FITTED {
             let key = keys::find(name).filter(|key| (key.get)(&before) != (key.get)(&self));
@@ -93,7 +93,10 @@ const FITTED: [(&str, &str); 4] = [
     ("catalog.stale_for", "what was decided longer ago may have been taken back since"),
     ("query.timeout", "no query may take longer than `query.max_timeout`"),
     ("query.memory_per_query", "all queries together have `query.memory`"),
-    ("storage.retention", "readers and writers need their files for twice `query.max_timeout` and `ingest.timeout`"),
+    (
+        "storage.retention",
+        "readers and writers need their files for twice `query.max_timeout`, `jobs.query_timeout` and `ingest.timeout`",
+    ),
 ];
 
 /// Sets one key, and remembers where it was asked for.

@@ -101,7 +101,7 @@ fn a_value_that_others_leave_no_room_for_is_refused() {
         (
             "[storage]\nretention = \"1h\"",
             "lakegate.toml, line 2: `storage.retention` is 1h, and the nearest that fits the other settings is 2h: readers and writers \
-             need their files for twice `query.max_timeout` and `ingest.timeout`; change one of them",
+             need their files for twice `query.max_timeout`, `jobs.query_timeout` and `ingest.timeout`; change one of them",
         ),
     ] {
         assert_eq!(from_file(text).expect_err(text).to_string(), expected);
@@ -172,6 +172,9 @@ fn a_bad_value_names_key_place_and_form() {
         ("rest.cors_origins", "a.example"),
         ("rest.trusted_proxies", "10.0.0.0/8, proxy"),
         ("ingest.memory", "0"),
+        ("jobs.lease", "0s"),
+        ("jobs.per_tenant", "0"),
+        ("jobs.max_result", "0"),
         ("otel.endpoint", "localhost:4318"),
         ("data_dir", ""),
     ] {
@@ -273,6 +276,8 @@ proptest! {
         settings.query.memory = ByteSize::new(memory);
         settings.query.memory_per_query = ByteSize::new(memory);
         settings.ingest.timeout = Duration::from_millis(millis);
+        settings.jobs.query_timeout = Duration::from_millis(millis);
+        settings.jobs.max_result = ByteSize::new(memory);
         settings.storage.retention = settings.storage.retention.max(2 * settings.ingest.timeout);
         settings.log.level = level.to_owned();
         settings.catalog.database_url = Some(settings.database_url());
