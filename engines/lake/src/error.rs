@@ -113,9 +113,6 @@ pub enum LakeError {
     /// Another compaction of the table is running, or was first; nothing was changed.
     #[error("another compaction of the dataset is running or was first; nothing was changed")]
     Overtaken,
-    /// Too many tables wait for upkeep.
-    #[error("too many tables wait to be kept up; retry in a minute")]
-    Busy,
     /// A step of upkeep was broken off.
     #[error("the work did not end within {0:?} and was broken off; the dataset is as it was, retry later")]
     TooSlow(Duration),
@@ -160,7 +157,7 @@ impl LakeError {
                 ErrorKind::Conflict
             }
             Self::NoRoom(_) | Self::ResultTooLarge(_) => ErrorKind::Exhausted,
-            Self::Busy | Self::TooSlow(_) => ErrorKind::Overloaded,
+            Self::TooSlow(_) => ErrorKind::Overloaded,
             // What the Parquet writer meets outside itself is the store.
             Self::Storage(_) | Self::Log(_) | Self::Reading(_) | Self::Parquet(ParquetError::External(_)) => {
                 ErrorKind::Unavailable
@@ -197,7 +194,6 @@ impl LakeError {
             Self::Contended(_) => "commit_contended",
             Self::Replaced => "dataset_replaced",
             Self::Overtaken => "compaction_overtaken",
-            Self::Busy => "upkeep_busy",
             Self::TooSlow(_) => "upkeep_too_slow",
             Self::NoRoom(_) => "rewrite_out_of_room",
             Self::ResultTooLarge(_) => "result_too_large",

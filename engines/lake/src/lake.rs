@@ -10,7 +10,7 @@ use lakegate_catalog::{Column, DatasetId, Datasets, LakeId};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::commits::Commits;
@@ -22,7 +22,7 @@ use crate::log::Log;
 use crate::registry::LakeRegistry;
 use crate::store::{self, StoreOptions, Which};
 use crate::table::Table;
-use crate::upkeep::{self, Due, Queue, UpkeepOptions, UpkeepUsage};
+use crate::upkeep::Wanted;
 use crate::vacuum::Vacuumed;
 
 /// Open tables kept in memory; beyond it, idle ones are closed.
@@ -48,7 +48,7 @@ pub struct Lake {
     pub(crate) damages: Arc<Damages>,
     window: Duration,
     tables: Mutex<HashMap<DatasetId, Arc<OnceCell<Arc<Table>>>>>,
-    upkeep: Arc<Queue>,
+    wanted: Arc<Wanted>,
     commits: Arc<Commits>,
 }
 
@@ -63,7 +63,7 @@ impl Lake {
             root,
             window: options.idempotency_window,
             tables: Mutex::default(),
-            upkeep: Arc::default(),
+            wanted: Arc::default(),
             commits: Arc::default(),
         }))
     }
@@ -71,6 +71,11 @@ impl Lake {
     /// What is committed through this lake, for whoever tells others.
     pub fn commits(&self) -> Arc<Commits> {
         Arc::clone(&self.commits)
+    }
+
+    /// Which tables want upkeep, for whoever runs it.
+    pub fn wanted(&self) -> Arc<Wanted> {
+        Arc::clone(&self.wanted)
     }
 
     /// A lake that lives as long as the process, for tests.
@@ -106,7 +111,7 @@ impl Lake {
         };
         let open = || async {
             let log = Log::new(&self.root, &self.damages, id)?;
-            Table::open(log, id, self.window, Arc::clone(&self.upkeep), Arc::clone(&self.commits)).await.map(Arc::new)
+            Table::open(log, id, self.window, Arc::clone(&self.wanted), Arc::clone(&self.commits)).await.map(Arc::new)
         };
         match cell.get_or_try_init(open).await.cloned() {
             Err(LakeError::NoTable) => {
@@ -186,24 +191,6 @@ impl Lake {
         self.table(id).await?.vacuum(retention).await
     }
 
-    /// Rewrites all small files of a dataset on the runtime of [`Lake::run_upkeep`], when it is their turn; answers the
-    /// sum. Goes on when the caller stops waiting. Errors: as [`Lake::compact`], [`LakeError::Busy`].
-    pub async fn request_compaction(&self, id: DatasetId) -> Result<Compacted> {
-        let (answer, answered) = oneshot::channel();
-        self.request(Due::Compaction(id, answer), answered).await
-    }
-
-    /// As [`Lake::vacuum`], on the runtime of [`Lake::run_upkeep`] and with its retention. Errors: [`LakeError::Busy`].
-    pub async fn request_vacuum(&self, id: DatasetId) -> Result<Vacuumed> {
-        let (answer, answered) = oneshot::channel();
-        self.request(Due::Vacuum(id, answer), answered).await
-    }
-
-    async fn request<T>(&self, due: Due, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
-        self.upkeep.ask(due)?;
-        answered.await.unwrap_or(Err(LakeError::Busy))
-    }
-
     /// The stores that plans over this lake's snapshots need, and no others.
     pub fn object_store_registry(&self) -> Arc<dyn ObjectStoreRegistry> {
         Arc::new(LakeRegistry::new(Arc::clone(&self.root)))
@@ -212,25 +199,5 @@ impl Lake {
     /// Really reaches storage; `/readyz` calls it.
     pub async fn ping(&self) -> Result<()> {
         store::ping(self.root.as_ref()).await
-    }
-
-    /// Writes checkpoints, rewrites small files and removes old ones for tables that are due, until the lake is dropped.
-    /// `datasets` say how rows are best ordered. Runs apart from pushes: a failure here costs no push anything. It
-    /// computes: give it a runtime of its own. Call it once.
-    pub async fn run_upkeep(self: Arc<Self>, datasets: Arc<dyn Datasets>, options: UpkeepOptions) {
-        let (lake, queue) = (Arc::downgrade(&self), Arc::clone(&self.upkeep));
-        drop(self);
-        upkeep::run(lake, queue, datasets, options).await;
-    }
-
-    /// What goes on in upkeep.
-    pub fn upkeep_usage(&self) -> UpkeepUsage {
-        self.upkeep.usage()
-    }
-}
-
-impl Drop for Lake {
-    fn drop(&mut self) {
-        self.upkeep.close();
     }
 }

@@ -46,5 +46,5 @@ pub use snapshot::Snapshot;
 pub use store::{AzureOptions, S3Options, StoreEnvironment, StoreOptions, Which};
 pub use table::{Begin, Table};
 pub use txn::{PushKey, PushRecord};
-pub use upkeep::{UpkeepOptions, UpkeepUsage};
+pub use upkeep::{Upkeep, UpkeepOptions, Wanted};
 pub use vacuum::Vacuumed;

@@ -22,7 +22,7 @@ use crate::layout::Layout;
 use crate::log::{Attempt, Log, Replayed, remember};
 use crate::snapshot::{DataFile, Snapshot};
 use crate::txn::{self, PushKey, PushRecord, Pushes};
-use crate::upkeep::{Due, Queue, VACUUM_EVERY};
+use crate::upkeep::{VACUUM_EVERY, Wanted};
 
 /// Races that one commit may lose to other gateways before it gives up.
 pub(crate) const MAX_LOST_RACES: u32 = 20;
@@ -47,7 +47,7 @@ pub struct Table {
     pub(crate) advance: tokio::sync::Mutex<()>,
     checkpoint: AtomicU64,
     window: Duration,
-    upkeep: Arc<Queue>,
+    wanted: Arc<Wanted>,
     commits: Arc<Commits>,
 }
 
@@ -64,7 +64,7 @@ impl Table {
         log: Log,
         dataset: DatasetId,
         window: Duration,
-        upkeep: Arc<Queue>,
+        wanted: Arc<Wanted>,
         commits: Arc<Commits>,
     ) -> Result<Self> {
         let Replayed { snapshot, pushes, checkpoint } = log.replay().await?;
@@ -81,7 +81,7 @@ impl Table {
             advance: tokio::sync::Mutex::new(()),
             checkpoint: AtomicU64::new(checkpoint.unwrap_or(0)),
             window,
-            upkeep,
+            wanted,
             commits,
         })
     }
@@ -327,8 +327,7 @@ impl Table {
         // Looking at all files is not for every commit.
         let files_due = version.is_multiple_of(WORTH_WHILE as u64) && self.wants_compaction();
         if checkpoint_due || files_due {
-            // A full queue is no loss: the next commit asks again.
-            let _ = self.upkeep.ask(Due::Commit(self.dataset));
+            self.wanted.add(self.dataset);
         }
     }
 

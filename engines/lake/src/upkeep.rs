@@ -1,25 +1,20 @@
-//! Checkpoints, compaction, vacuum: in the background, a few tables side by side.
-//!
-//! [`queue`] says whose turn it is: a table has one job at a time, one that stalls or fails holds up no other, and each step
-//! of a job has a deadline.
+//! Checkpoints, compaction, vacuum: what keeps a table small and quick to read. A table says when it wants it ([`Wanted`]);
+//! whoever runs jobs says when it is done, and does it through [`Upkeep`].
 
-mod queue;
-
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lakegate_catalog::{DatasetId, Datasets};
-use tokio::sync::Semaphore;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 use crate::compact::{CompactOptions, Compacted};
 use crate::error::{LakeError, Result};
 use crate::lake::Lake;
 use crate::vacuum::Vacuumed;
-
-pub use queue::UpkeepUsage;
-pub(crate) use queue::{Due, Queue};
 
 /// Time between two vacuums of one table.
 pub(crate) const VACUUM_EVERY: Duration = Duration::from_secs(3_600);
@@ -40,72 +35,54 @@ pub struct UpkeepOptions {
     pub deadline: Duration,
 }
 
-/// Serves tables until the lake is gone.
-pub(crate) async fn run(lake: Weak<Lake>, queue: Arc<Queue>, datasets: Arc<dyn Datasets>, options: UpkeepOptions) {
-    let rewrites = Arc::new(Semaphore::new(REWRITES));
-    let upkeep = |lake| Upkeep {
-        lake,
-        datasets: Arc::clone(&datasets),
-        options: options.clone(),
-        rewrites: Arc::clone(&rewrites),
-    };
-    queue
-        .run(|due| {
-            let upkeep = lake.upgrade().map(upkeep);
-            async move {
-                match upkeep {
-                    Some(upkeep) => upkeep.serve(due).await,
-                    None => false,
-                }
-            }
-        })
-        .await;
+/// Tables that have found, with a commit, that there is something to do for them. Each is there once, however often it is
+/// written to.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    waiting: Mutex<BTreeSet<DatasetId>>,
+    news: Notify,
 }
 
-struct Upkeep {
+impl Wanted {
+    /// Adds a table.
+    pub fn add(&self, dataset: DatasetId) {
+        self.waiting.lock().insert(dataset);
+        self.news.notify_one();
+    }
+
+    /// Waits until there is one, and takes all.
+    pub async fn take(&self) -> Vec<DatasetId> {
+        loop {
+            let taken = std::mem::take(&mut *self.waiting.lock());
+            if !taken.is_empty() {
+                return taken.into_iter().collect();
+            }
+            self.news.notified().await;
+        }
+    }
+}
+
+/// Does the work. It computes: give it a runtime of its own. A step that is dropped leaves its table as it was.
+pub struct Upkeep {
     lake: Arc<Lake>,
     datasets: Arc<dyn Datasets>,
     options: UpkeepOptions,
-    rewrites: Arc<Semaphore>,
+    rewrites: Semaphore,
 }
 
 impl Upkeep {
-    /// Whether it went well. Whoever asked may have gone; the work is as good without.
-    async fn serve(&self, due: Due) -> bool {
-        match due {
-            Due::Commit(id) => self.after_commit(id).await,
-            Due::Compaction(id, answer) => {
-                let done = self.compact(id, true).await;
-                let well = done.is_ok();
-                let _ = answer.send(done);
-                well
-            }
-            Due::Vacuum(id, answer) => {
-                let done = self.vacuum(id).await;
-                let well = done.is_ok();
-                let _ = answer.send(done);
-                well
-            }
-        }
+    /// For the tables of this lake; `datasets` say how rows are best ordered.
+    pub fn new(lake: Arc<Lake>, datasets: Arc<dyn Datasets>, options: UpkeepOptions) -> Self {
+        Self { lake, datasets, options, rewrites: Semaphore::new(REWRITES) }
     }
 
-    async fn after_commit(&self, id: DatasetId) -> bool {
-        match self.keep_up(id).await {
-            // Another process keeps up the same table, or the dataset has been deleted.
-            Ok(()) | Err(LakeError::Overtaken | LakeError::NoTable) => true,
-            // The table stays right without it, only slower; a later commit asks again.
-            Err(error) => {
-                tracing::warn!(dataset = %id, %error, "upkeep of a table failed");
-                false
-            }
-        }
-    }
-
-    async fn keep_up(&self, id: DatasetId) -> Result<()> {
+    /// Does what a table wants: a checkpoint, a rewrite of small files, a vacuum. Errors: [`LakeError::Overtaken`] when
+    /// another process keeps up the same table, [`LakeError::NoTable`] when the dataset has been deleted.
+    pub async fn keep_up(&self, id: DatasetId) -> Result<()> {
         let table = self.lake.listed_table(id, self.datasets.as_ref()).await?;
         self.in_time(table.upkeep()).await?;
         if table.wants_compaction() {
-            let done = self.compact(id, false).await?;
+            let done = self.rewrite(id, false, |_| ()).await?;
             tracing::debug!(dataset = %id, ?done, "small files rewritten");
         }
         if table.vacuum_is_due() {
@@ -115,8 +92,13 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Rewrites until nothing is left to do; answers the sum.
-    async fn compact(&self, id: DatasetId, eagerly: bool) -> Result<Compacted> {
+    /// Rewrites all small files of a table until nothing is left to do; answers the sum, and tells it after each step. Errors:
+    /// as [`Lake::compact`].
+    pub async fn compact(&self, id: DatasetId, told: impl Fn(&Compacted)) -> Result<Compacted> {
+        self.rewrite(id, true, told).await
+    }
+
+    async fn rewrite(&self, id: DatasetId, eagerly: bool, told: impl Fn(&Compacted)) -> Result<Compacted> {
         let options = CompactOptions {
             order: self.order(id).await,
             memory: self.options.memory / REWRITES,
@@ -134,13 +116,15 @@ impl Upkeep {
             all.files_removed += one.files_removed;
             all.files_added += one.files_added;
             all.rows += one.rows;
+            told(&all);
             if one.files_added >= one.files_removed {
                 return Ok(all);
             }
         }
     }
 
-    async fn vacuum(&self, id: DatasetId) -> Result<Vacuumed> {
+    /// Removes the files of a table that nothing needs. Errors: as [`Lake::vacuum`].
+    pub async fn vacuum(&self, id: DatasetId) -> Result<Vacuumed> {
         let table = self.lake.listed_table(id, self.datasets.as_ref()).await?;
         self.in_time(table.vacuum(self.options.retention)).await
     }
@@ -159,5 +143,20 @@ impl Upkeep {
             // Rows in any order are right; the next rewrite may know better.
             Ok(None) | Err(_) => Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_table_that_wants_it_often_is_there_once() {
+        let wanted = Wanted::default();
+        let (a, b) = (DatasetId::generate(), DatasetId::generate());
+        [a, b, a].map(|id| wanted.add(id));
+        assert_eq!(wanted.take().await, [a, b]);
+        let (taken, ()) = futures::join!(wanted.take(), async { wanted.add(b) });
+        assert_eq!(taken, [b]);
     }
 }

@@ -65,11 +65,12 @@ pub(crate) async fn follow(catalog: Arc<dyn Catalog>, cached: Option<Arc<CachedC
     }
 }
 
-/// Whether among the events after this one is any that says more than that there is a new version.
+/// Whether among the events after this one is any that says more than that there is a new version, or that a job has ended.
 async fn changes_rights(catalog: &Arc<dyn Catalog>, after: u64) -> lakegate_catalog::Result<bool> {
     let feed = catalog.events(after, MAX_EVENTS).await?;
     let whole = !feed.missed && feed.events.len() < MAX_EVENTS;
-    Ok(!whole || feed.events.iter().any(|event| !matches!(event.change, Change::VersionCommitted { .. })))
+    let harmless = |change: &Change| matches!(change, Change::VersionCommitted { .. } | Change::JobEnded(_));
+    Ok(!whole || !feed.events.iter().all(|event| harmless(&event.change)))
 }
 
 /// Forgets old events, for ever.

@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::caller::Identified;
 use crate::extract::Query;
+use crate::jobs::may_see;
 use crate::problem::{Problem, Result};
 
 /// Events that are read at a time.
@@ -73,8 +74,8 @@ impl From<Event> for EventDocument {
 
 /// What changes in the datasets that the caller may see, as server-sent events, in the order in which it did.
 ///
-/// `dataset_created`, `dataset_changed`, `dataset_dropped` and `version_committed`; owners of the instance also get
-/// `rights_changed`. Versions that follow each other quickly may be told by the newest of them. `missed` comes first when
+/// `dataset_created`, `dataset_changed`, `dataset_dropped`, `version_committed`, and `job_ended` for jobs that the caller may
+/// see; owners of the instance also get `rights_changed`. Versions that follow each other quickly may be told by the newest of them. `missed` comes first when
 /// events before are forgotten; after it whoever follows should look at everything anew. Events are kept for 7 days.
 #[utoipa::path(get, path = "/v1/events", tag = "datasets", params(Follow), responses(
     (status = 200, description = "Events, for as long as the client listens", content_type = "text/event-stream", body = EventMessage),
@@ -161,6 +162,7 @@ impl Following {
         let (catalog, caller) = (&self.app.catalog, &self.caller);
         match change {
             Change::RightsChanged => Ok(catalog.role_on_instance(caller).await? == Some(Role::Owner)),
+            Change::JobEnded(end) => may_see(&self.app, caller, end.by, end.about.as_ref()).await,
             // It is gone: whoever could see all of its namespace could see it.
             Change::DatasetDropped(subject) => {
                 Ok(catalog.role_on_namespace(caller, subject.dataset.namespace()).await?.is_some())
@@ -180,5 +182,6 @@ fn kind(change: &Change) -> &'static str {
         Change::DatasetDropped(_) => "dataset_dropped",
         Change::VersionCommitted { .. } => "version_committed",
         Change::RightsChanged => "rights_changed",
+        Change::JobEnded(_) => "job_ended",
     }
 }

@@ -76,11 +76,6 @@ pub struct Metrics {
     query_memory: Gauge,
     query_spill: Gauge,
     process_memory: Gauge,
-    upkeep_waiting: Gauge,
-    upkeep_running: Gauge,
-    upkeep_oldest: Gauge,
-    upkeep_failing: Gauge,
-    upkeep_failures: Counter,
     damage_met: Counter,
     damaged_datasets: Gauge,
     all_requests: Counter,
@@ -138,11 +133,6 @@ impl Metrics {
             query_memory: Gauge::default(),
             query_spill: Gauge::default(),
             process_memory: Gauge::default(),
-            upkeep_waiting: Gauge::default(),
-            upkeep_running: Gauge::default(),
-            upkeep_oldest: Gauge::default(),
-            upkeep_failing: Gauge::default(),
-            upkeep_failures: Counter::default(),
             damage_met: Counter::default(),
             damaged_datasets: Gauge::default(),
             all_requests: Counter::default(),
@@ -167,11 +157,6 @@ impl Metrics {
         r.register("queries_queued", "Queries waiting for a place", self.queries_queued.clone());
         r.register("query_memory_bytes", "Memory reserved by running queries", self.query_memory.clone());
         r.register("query_spill_bytes", "Disk that running queries have spilled to", self.query_spill.clone());
-        r.register("upkeep_waiting", "Jobs that keep up a dataset and wait", self.upkeep_waiting.clone());
-        r.register("upkeep_running", "Jobs that keep up a dataset and run", self.upkeep_running.clone());
-        r.register("upkeep_oldest_seconds", "How long the oldest waiting job has waited", self.upkeep_oldest.clone());
-        r.register("upkeep_failing", "Datasets whose upkeep failed the last time", self.upkeep_failing.clone());
-        r.register("upkeep_failures", "Jobs that kept up a dataset and failed", self.upkeep_failures.clone());
         r.register("damage_met", "Times that a statement or a job met a damaged dataset", self.damage_met.clone());
         r.register("damaged_datasets", "Datasets that are known to be damaged", self.damaged_datasets.clone());
         r.register("process_memory_bytes", "Resident memory of the process", self.process_memory.clone());
@@ -239,12 +224,6 @@ impl Metrics {
     /// The lake counts for itself.
     fn ask_lake(&self) {
         let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let upkeep = self.lake.upkeep_usage();
-        self.upkeep_waiting.set(gauge(upkeep.waiting as u64));
-        self.upkeep_running.set(gauge(upkeep.running as u64));
-        self.upkeep_oldest.set(gauge(upkeep.oldest.as_secs()));
-        self.upkeep_failing.set(gauge(upkeep.failing as u64));
-        self.upkeep_failures.inner().store(upkeep.failures, Ordering::Relaxed);
         let (met, damaged) = self.lake.damage_counts();
         self.damage_met.inner().store(met, Ordering::Relaxed);
         self.damaged_datasets.set(gauge(damaged as u64));

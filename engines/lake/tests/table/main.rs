@@ -10,7 +10,7 @@ use arrow::datatypes::Int64Type;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use lakegate_catalog::{Column, ColumnType, DatasetId, MemoryCatalog};
-use lakegate_lake::{Begin, Committed, Lake, LakeError, LakeOptions, Snapshot, StoreOptions, UpkeepOptions, Which};
+use lakegate_lake::{Begin, Committed, Lake, LakeError, LakeOptions, Snapshot, StoreOptions, Upkeep, UpkeepOptions, Which};
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use url::Url;
 
@@ -132,6 +132,17 @@ async fn what_does_not_fit_is_refused_by_row_and_column() {
     assert!(matches!(try_push(&lake, id, &unknown, None).await, Err(LakeError::SchemaMismatch(_))));
 }
 
+/// Does what tables want, for ever.
+async fn keep_up(lake: Arc<Lake>) {
+    let options = UpkeepOptions { memory: 8 << 20, spill: None, retention: DAY, deadline: DAY };
+    let (wanted, upkeep) = (lake.wanted(), Upkeep::new(lake, Arc::new(MemoryCatalog::new()), options));
+    loop {
+        for id in wanted.take().await {
+            upkeep.keep_up(id).await.expect("kept up");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_key_counts_once_also_after_checkpoint_and_reopen() {
     let folder = tempfile::tempdir().expect("tempdir");
@@ -144,8 +155,7 @@ async fn a_key_counts_once_also_after_checkpoint_and_reopen() {
     assert_eq!(again, Committed { duplicate: true, ..first });
 
     // Enough commits for a checkpoint, so that the key is read from it and not from the commit.
-    let options = UpkeepOptions { memory: 8 << 20, spill: None, retention: DAY, deadline: DAY };
-    let upkeep = tokio::spawn(Arc::clone(&lake).run_upkeep(Arc::new(MemoryCatalog::new()), options));
+    let upkeep = tokio::spawn(keep_up(Arc::clone(&lake)));
     let checkpoint = folder.path().join(id.to_string()).join("_delta_log/_last_checkpoint");
     let mut n = 0;
     while !checkpoint.exists() {
@@ -214,8 +224,7 @@ async fn older_versions_are_read_until_their_log_or_files_are_gone() {
     let folder = tempfile::tempdir().expect("tempdir");
     let lake = on_disk(folder.path()).await;
     let id = dataset(&lake).await;
-    let options = UpkeepOptions { memory: 8 << 20, spill: None, retention: DAY, deadline: DAY };
-    let upkeep = tokio::spawn(Arc::clone(&lake).run_upkeep(Arc::new(MemoryCatalog::new()), options));
+    let upkeep = tokio::spawn(keep_up(Arc::clone(&lake)));
     let log = folder.path().join(id.to_string()).join("_delta_log");
     let mut n = 0;
     while !log.join("_last_checkpoint").exists() {
