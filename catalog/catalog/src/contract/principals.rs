@@ -58,7 +58,9 @@ async fn principals_are_listed_by_name(catalog: Arc<dyn Catalog>) {
         loop {
             let listing = catalog.list_principals(&page).await.expect("a page");
             assert!(listing.items.len() <= limit);
-            names.extend(listing.items.into_iter().map(|principal| principal.name));
+            // A companion knows its gateways from its start.
+            let made = listing.items.into_iter().filter(|principal| principal.kind != PrincipalKind::Gateway);
+            names.extend(made.map(|principal| principal.name));
             let Some(cursor) = listing.next else { break };
             page.cursor = Some(cursor);
         }
