@@ -24,6 +24,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use tokio::runtime::Handle;
 
 use crate::error::{LakeError, Result};
 use crate::lake::Lake;
@@ -114,8 +115,20 @@ pub struct ResultWriter {
 }
 
 impl ResultWriter {
-    /// Adds rows; it computes. Errors: [`LakeError::ResultTooLarge`], [`LakeError::Parquet`].
-    pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+    /// Adds rows, on a thread of its own: what compresses them holds up nobody. Errors: [`LakeError::ResultTooLarge`],
+    /// [`LakeError::Parquet`].
+    pub async fn write(mut self, batch: RecordBatch) -> Result<Self> {
+        let waiting = Handle::current();
+        let writing = tokio::task::spawn_blocking(move || {
+            waiting.block_on(async {
+                self.add(&batch).await?;
+                Ok(self)
+            })
+        });
+        writing.await.map_err(|e| LakeError::Defect(e.to_string()))?
+    }
+
+    async fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         self.writer.write(batch).await?;
         self.rows += batch.num_rows() as u64;
         self.group += bytes_of(batch);
@@ -279,7 +292,7 @@ mod tests {
         let (lake, hold, written) = (Lake::in_memory().await.expect("a lake"), hold(3), batch(5_000, "same"));
         let mut writer = lake.write_result(hold, &written.schema(), u64::MAX).expect("begins");
         for _ in 0..20 {
-            writer.write(&written).await.expect("written");
+            writer = writer.write(written.clone()).await.expect("written");
         }
         assert!(lake.result(hold).await.expect("asked").is_none(), "it is there before its end");
         assert_eq!(writer.rows(), 100_000);
@@ -299,7 +312,7 @@ mod tests {
         let (lake, hold, written) = (Lake::in_memory().await.expect("a lake"), hold(1), batch(4, &"x".repeat(1 << 20)));
         let mut writer = lake.write_result(hold, &written.schema(), 1 << 20).expect("begins");
         for _ in 0..16 {
-            writer.write(&written).await.expect("written");
+            writer = writer.write(written.clone()).await.expect("written");
         }
         writer.finish().await.expect("finished");
         let file = lake.result(hold).await.expect("asked").expect("there");
@@ -311,10 +324,9 @@ mod tests {
     #[tokio::test]
     async fn one_that_is_too_large_or_given_up_leaves_nothing() {
         let (lake, hold, written) = (Lake::in_memory().await.expect("a lake"), hold(1), batch(1_000, "text"));
-        let mut writer = lake.write_result(hold, &written.schema(), 100).expect("begins");
-        let error = writer.write(&written).await.expect_err("too large");
+        let writer = lake.write_result(hold, &written.schema(), 100).expect("begins");
+        let error = writer.write(written).await.err().expect("too large");
         assert_eq!(error.code(), "result_too_large");
-        drop(writer);
         assert_eq!(left(&lake).await, []);
     }
 

@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, SchemaRef};
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use futures::{StreamExt as _, stream};
 use lakegate_catalog::ErrorKind;
 use lakegate_formats::{Format, FormatError, RowEncoder, unique_names};
+use lakegate_lake::types::answered_type;
 use lakegate_query::QueryStream;
 use serde_json::json;
 use std::sync::Arc;
@@ -27,21 +29,52 @@ pub(crate) enum Keep {
     ByCaches,
 }
 
+/// Rows to answer with.
+pub(crate) trait Source: Send + 'static {
+    /// The id of the query that they are the answer to.
+    fn id(&self) -> &str;
+
+    /// The schema of every batch.
+    fn schema(&self) -> SchemaRef;
+
+    /// The datasets that were read, and which version of each.
+    fn versions(&self) -> &[(String, u64)];
+
+    /// Whether a limit cut rows off, once all are read.
+    fn truncated(&self) -> bool;
+
+    /// The next rows; nothing follows an error.
+    fn next(&mut self) -> impl Future<Output = Option<Result<RecordBatch>>> + Send;
+}
+
+impl Source for QueryStream {
+    fn id(&self) -> &str {
+        self.id()
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.schema()
+    }
+
+    fn versions(&self) -> &[(String, u64)] {
+        self.versions()
+    }
+
+    fn truncated(&self) -> bool {
+        self.truncated()
+    }
+
+    async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        Some(StreamExt::next(self).await?.map_err(Problem::from))
+    }
+}
+
 /// Starts answering. Waits for the first batch, so that what fails early is a problem document.
-pub(crate) async fn answer(format: Format, query: QueryStream, started: Instant, keep: Keep) -> Result<Response> {
+pub(crate) async fn answer(format: Format, query: impl Source, started: Instant, keep: Keep) -> Result<Response> {
     let mut answering = Answering::new(format, query, started, keep)?;
     let first = answering.first().await?;
     let mut response = Response::new(Body::empty());
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    for (name, value) in
-        [(QUERY_ID, answering.query.id().to_owned()), (VERSIONS, versions_header(answering.query.versions()))]
-    {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(name, value);
-        }
-    }
+    describe(response.headers_mut(), format, answering.query.id(), answering.query.versions());
     let first = stream::iter([Ok(Bytes::from(first))]);
     let rest = stream::unfold(answering, |mut answering| async {
         answering.next().await.map(|chunk| (chunk.map(Bytes::from), answering))
@@ -50,13 +83,24 @@ pub(crate) async fn answer(format: Format, query: QueryStream, started: Instant,
     Ok(response)
 }
 
+/// Says what the rows are.
+pub(crate) fn describe(headers: &mut HeaderMap, format: Format, query_id: &str, versions: &[(String, u64)]) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in [(QUERY_ID, query_id.to_owned()), (VERSIONS, versions_header(versions))] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+}
+
 fn versions_header(versions: &[(String, u64)]) -> String {
     versions.iter().map(|(name, version)| format!("{name}={version}")).collect::<Vec<_>>().join(", ")
 }
 
-struct Answering {
+struct Answering<S> {
     format: Format,
-    query: QueryStream,
+    query: S,
     /// Away while a thread works with it.
     encoder: Option<RowEncoder>,
     rows: u64,
@@ -68,8 +112,8 @@ struct Answering {
     cut: bool,
 }
 
-impl Answering {
-    fn new(format: Format, query: QueryStream, started: Instant, keep: Keep) -> Result<Self> {
+impl<S: Source> Answering<S> {
+    fn new(format: Format, query: S, started: Instant, keep: Keep) -> Result<Self> {
         let encoder = RowEncoder::new(format, &unique_names(&query.schema()))?;
         Ok(Self { format, query, encoder: Some(encoder), rows: 0, started, ended: false, keep, cut: false })
     }
@@ -78,7 +122,7 @@ impl Answering {
     async fn first(&mut self) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         if self.format == Format::Json {
-            let head = json!({"query_id": self.query.id(), "schema": columns(&self.query)});
+            let head = json!({"query_id": self.query.id(), "schema": columns(&self.query.schema())});
             let head = head.to_string();
             out.extend_from_slice(head.trim_end_matches('}').as_bytes());
             out.extend_from_slice(b",\"rows\":[");
@@ -86,7 +130,7 @@ impl Answering {
         self.encoder()?.start(&mut out)?;
         match self.query.next().await {
             Some(Ok(batch)) => self.encode(batch, &mut out).await?,
-            Some(Err(error)) => return Err(error.into()),
+            Some(Err(problem)) => return Err(problem),
             None => self.end(&mut out).await?,
         }
         Ok(out)
@@ -102,7 +146,7 @@ impl Answering {
         let problem = loop {
             let piece = match self.query.next().await {
                 Some(Ok(batch)) => self.encode(batch, &mut out).await,
-                Some(Err(error)) => Err(error.into()),
+                Some(Err(problem)) => Err(problem),
                 None => self.end(&mut out).await,
             };
             match piece {
@@ -189,16 +233,10 @@ fn given_up() -> Problem {
 }
 
 /// The schema of an answer, in the words of the API.
-fn columns(query: &QueryStream) -> Vec<serde_json::Value> {
-    let schema = unique_names(&query.schema());
-    let column = |field: &Arc<arrow::datatypes::Field>| {
-        let ty = match lakegate_lake::types::stored_type(field.name(), field.data_type()) {
-            Ok(Some(ty)) => ty.to_string(),
-            Ok(None) => "null".to_owned(),
-            // Intervals and the like can be computed but not stored.
-            Err(_) => field.data_type().to_string().to_lowercase(),
-        };
+fn columns(schema: &SchemaRef) -> Vec<serde_json::Value> {
+    let column = |field: &Arc<Field>| {
+        let ty = answered_type(field.name(), field.data_type());
         json!({"name": field.name(), "type": ty, "nullable": field.is_nullable()})
     };
-    schema.fields().iter().map(column).collect()
+    unique_names(schema).fields().iter().map(column).collect()
 }

@@ -1,6 +1,7 @@
 //! What every handler sees.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lakegate_catalog::{Catalog, Dataset, Door};
 use lakegate_ingest::Ingest;
@@ -12,6 +13,15 @@ use tokio::sync::watch;
 use crate::edge::Edge;
 use crate::metrics::Metrics;
 use crate::problem::Result;
+
+/// How much is answered, and how long it is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Answers {
+    /// Rows of a JSON answer when the request sets no limit.
+    pub default_rows: u64,
+    /// How long the rows of a statement in the background are kept, and its job.
+    pub results_for: Duration,
+}
 
 /// The state of the REST service. Cheap to clone through its [`Arc`].
 pub struct App {
@@ -29,6 +39,8 @@ pub struct App {
     pub ingest: Arc<Ingest>,
     /// Rows of a JSON answer when the request sets no limit.
     pub default_rows: u64,
+    /// How long the rows of a statement in the background are kept, and its job.
+    pub results_for: Duration,
     /// Counts for `/metrics`.
     pub metrics: Arc<Metrics>,
     /// How this service is reached.
@@ -42,13 +54,14 @@ impl App {
         last_event: watch::Receiver<u64>,
         engine: Arc<Engine>,
         ingest: Arc<Ingest>,
-        default_rows: u64,
+        answers: Answers,
         edge: Edge,
         counts: Registry,
     ) -> Arc<Self> {
         let (catalog, lake) = (Arc::clone(door.catalog()), Arc::clone(ingest.lake()));
         let metrics = Arc::new(Metrics::new(counts, Arc::clone(&engine), Arc::clone(&lake), Arc::clone(&ingest)));
-        Arc::new(Self { catalog, door, last_event, lake, engine, ingest, default_rows, metrics, edge })
+        let Answers { default_rows, results_for } = answers;
+        Arc::new(Self { catalog, door, last_event, lake, engine, ingest, default_rows, results_for, metrics, edge })
     }
 
     /// The table of a dataset that the catalog has answered.

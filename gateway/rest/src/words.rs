@@ -72,6 +72,22 @@ words! {
     Bytes = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
     /// How far a query is.
     QueryState = one_of(["queued", "planning", "running", "done", "failed", "cancelled"]);
+    /// What kind of work a job is.
+    JobKind = pattern("^[a-z][a-z0-9_]{0,62}$").examples(["query"]);
+    /// A kind of job that can be submitted by itself.
+    SubmittedKind = one_of(["query"]);
+    /// How far a job is.
+    JobState = one_of(["waiting", "running", "done", "failed", "cancelled"]);
+    /// A label, as `name:word`.
+    Label = pattern("^[A-Za-z0-9_.-]{1,63}:[^\\u0000-\\u001f\\u007f-\\u009f]{1,63}$").examples(["team:maps"]);
+    /// Words by name, to find something by.
+    Labels = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property_names(Some(Schema::Object(pattern("^[A-Za-z0-9_.-]{1,63}$").build())))
+        .additional_properties(Some(AdditionalProperties::RefOr(
+            pattern("^[^\\u0000-\\u001f\\u007f-\\u009f]{1,63}$").into(),
+        )))
+        .max_properties(Some(16));
     /// An id of a query.
     QueryId = id();
     /// Versions by dataset.

@@ -1,0 +1,73 @@
+//! Forgets jobs that ended long enough ago, and removes what is left of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use lakegate_catalog::{Catalog, Hold, Job};
+use lakegate_lake::Lake;
+
+/// Time between two looks for jobs that may be forgotten.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Of so many looks one is for results of jobs that there are not: of an attempt that went on after its job was forgotten, or of
+/// a catalog that was put back to what it was before.
+const STRAYS_EVERY: u32 = 60;
+
+/// Jobs that are forgotten side by side.
+const AT_ONCE: usize = 4;
+
+/// Forgets for ever; as often as results are kept for less time than there is between two looks.
+pub(crate) async fn run(catalog: Arc<dyn Catalog>, lake: Arc<Lake>, results_for: Duration) {
+    let mut ticks = tokio::time::interval(EVERY.min(results_for.max(Duration::from_secs(1))));
+    for look in 0_u32.. {
+        ticks.tick().await;
+        forget(catalog.as_ref(), &lake).await;
+        if look.is_multiple_of(STRAYS_EVERY) {
+            remove_strays(catalog.as_ref(), &lake).await;
+        }
+    }
+}
+
+/// Forgets all jobs that are due.
+async fn forget(catalog: &dyn Catalog, lake: &Lake) {
+    loop {
+        let expired = match catalog.expired_jobs().await {
+            Ok(expired) => expired,
+            Err(error) => return tracing::debug!(%error, "jobs that have expired cannot be listed"),
+        };
+        let of_all = expired.len();
+        let done = futures::stream::iter(&expired).map(|job| forget_one(catalog, lake, job)).buffer_unordered(AT_ONCE);
+        let done = done.filter(|done| std::future::ready(*done)).count().await;
+        // What could not be forgotten is listed again.
+        if of_all == 0 || done < of_all {
+            return;
+        }
+    }
+}
+
+/// Removes the results first: a job that is forgotten leads to none.
+async fn forget_one(catalog: &dyn Catalog, lake: &Lake, job: &Job) -> bool {
+    for fence in 1..=job.fence {
+        if let Err(error) = lake.remove_result(Hold { job: job.id, fence }).await {
+            tracing::warn!(job = %job.id, %error, "the result of a job stays for now");
+            return false;
+        }
+    }
+    let forgotten = catalog.forget_job(job.id).await;
+    forgotten.inspect_err(|error| tracing::warn!(job = %job.id, %error, "a job cannot be forgotten yet")).is_ok()
+}
+
+/// Removes results of which no job knows.
+async fn remove_strays(catalog: &dyn Catalog, lake: &Lake) {
+    let removed = lake.results().map_err(|error| error.to_string()).try_for_each_concurrent(AT_ONCE, |hold| async move {
+        // A job is there before anything of it is.
+        if catalog.job(hold.job).await.map_err(|error| error.to_string())?.is_some() {
+            return Ok(());
+        }
+        lake.remove_result(hold).await.map_err(|error| error.to_string())
+    });
+    if let Err(error) = removed.await {
+        tracing::debug!(%error, "results without a job cannot be looked for");
+    }
+}
