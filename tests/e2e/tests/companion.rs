@@ -142,8 +142,9 @@ async fn what_is_missing_or_unsafe_is_refused_with_what_to_change() -> Result {
 }
 
 #[tokio::test]
-async fn whatever_is_killed_nothing_acknowledged_is_lost_and_no_right_is_stale() -> Result {
+async fn whatever_is_killed_nothing_is_lost_no_right_is_stale_and_each_job_ends_once() -> Result {
     let tally = lakegate_e2e::cluster::rounds(4).await?;
     assert!(tally.pushes > 20 && tally.datasets > 4 && tally.revoked > 4, "{tally:?}");
+    assert!(tally.heard == 4 && tally.jobs > 4, "{tally:?}");
     Ok(())
 }

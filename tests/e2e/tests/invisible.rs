@@ -80,9 +80,23 @@ fn nameless(text: &str, dataset: &str) -> String {
     text.replace(dataset, "?").replace(&format!("{ns}/{name}"), "?").replace(name, "?")
 }
 
-/// What the catalog was asked because of a request: not the feed that the gateway follows all the time, nor who the token is.
+/// What the catalog was asked because of a request: not what a gateway asks all the time, nor who the token is.
 fn asked(calls: Vec<Call>, dataset: &str) -> Vec<Call> {
-    let apart = ["wait_for_event", "last_event", "events", "tell_versions", "ping", "authenticate"];
+    let apart = [
+        "wait_for_event",
+        "last_event",
+        "events",
+        "tell_versions",
+        "ping",
+        "authenticate",
+        // Jobs, and what is audited, a moment later.
+        "wait_for_job",
+        "claim_job",
+        "job_counts",
+        "expired_jobs",
+        "record",
+        "record_queries",
+    ];
     let own = calls.into_iter().filter(|call| !apart.contains(&call.name.as_str()));
     let mut own: Vec<_> = own.map(|call| Call { body: nameless(&call.body, dataset), ..call }).collect();
     own.sort();
@@ -97,7 +111,9 @@ fn told(answer: &Answer, dataset: &str) -> Result<String> {
             object.remove(own);
         }
     }
-    Ok(nameless(&format!("{} {document}", answer.status), dataset))
+    let headers: std::collections::BTreeSet<_> =
+        answer.headers.keys().map(reqwest::header::HeaderName::as_str).collect();
+    Ok(nameless(&format!("{} {headers:?} {document}", answer.status), dataset))
 }
 
 async fn over_rest(

@@ -60,8 +60,16 @@ pub(crate) async fn cluster(kills: u32) -> Result<String> {
     Ok(format!(
         "{} times kill -9 of a gateway, the companion or PostgreSQL, in turns; {} pushes acknowledged, each of their rows \
          there exactly once, {} requests sent again; {} datasets made and there; {} rights taken back, none of which \
-         counted 1 s later (5 s when gateways could not hear of it)",
-        tally.rounds, tally.pushes, tally.sent_again, tally.datasets, tally.revoked
+         counted 5 s later, nor 1 s later of {} that gateways could hear of; {} jobs, each of which came to one end ({} begun \
+         again)",
+        tally.rounds,
+        tally.pushes,
+        tally.sent_again,
+        tally.datasets,
+        tally.revoked,
+        tally.heard,
+        tally.jobs,
+        tally.begun_again
     ))
 }
 
