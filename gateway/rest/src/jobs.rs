@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use lakegate_catalog::{Access, Caller, ErrorKind, Job, JobFilter, JobId, JobState, Role};
+use lakegate_catalog::{Access, Caller, ErrorKind, Job, JobFilter, JobId, JobState, PrincipalId, Role, Subject};
 use lakegate_query::BackgroundQuery;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -139,10 +139,11 @@ pub(crate) async fn show_job(
 ))]
 pub(crate) async fn cancel_job(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    Identified { caller, visit }: Identified,
     Path(path): Path<JobPath>,
 ) -> Result<(StatusCode, axum::Json<JobDocument>)> {
     let job = path.job(&app, &caller).await?;
+    visit.say(format_args!("cancels {} {}", job.kind, job.id));
     let job = app.catalog.cancel_job(job.id).await.map_err(|error| match error.kind() {
         ErrorKind::NotFound => not_found(),
         _ => error.into(),
@@ -180,11 +181,24 @@ impl JobPath {
 
 /// Whether the caller may see a job.
 async fn sees(app: &App, caller: &Caller, job: &Job) -> Result<bool> {
-    let own = caller.principal().is_some_and(|principal| job.by == Some(principal.id));
-    if own && reaches(caller, job) {
+    if reaches(caller, job) {
+        may_see(app, caller, job.by, job.dataset.as_ref()).await
+    } else {
+        owns_instance(app, caller).await
+    }
+}
+
+/// Whether the caller may know of a job that `by` asked for, about this dataset if about one.
+pub(crate) async fn may_see(
+    app: &App,
+    caller: &Caller,
+    by: Option<PrincipalId>,
+    about: Option<&Subject>,
+) -> Result<bool> {
+    if caller.principal().is_some_and(|principal| by == Some(principal.id)) {
         return Ok(true);
     }
-    if let Some(subject) = &job.dataset
+    if let Some(subject) = about
         && let Some(access) = app.catalog.access_by_id(caller, subject.dataset_id).await?
         && keeps(&access, caller)
     {
@@ -193,8 +207,8 @@ async fn sees(app: &App, caller: &Caller, job: &Job) -> Result<bool> {
     owns_instance(app, caller).await
 }
 
-/// Whether the caller's credential reaches what a job of its own is about: with one that is limited nobody gets at what was
-/// asked for with one that may do more.
+/// Whether the caller's credential reaches what a job is about: with one that is limited nobody gets at what was asked for with
+/// one that may do more.
 fn reaches(caller: &Caller, job: &Job) -> bool {
     let Some(identity) = caller.identity() else { return false };
     match (BackgroundQuery::of_job(&job.kind, &job.params), &job.dataset) {

@@ -45,7 +45,7 @@ pub(crate) struct ResultQuery {
     responses(Rows, refusals::NotAcceptable, refusals::Conflict))]
 pub(crate) async fn job_result(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    Identified { caller, visit }: Identified,
     Path(path): Path<JobPath>,
     Query(asked): Query<ResultQuery>,
     headers: HeaderMap,
@@ -58,6 +58,10 @@ pub(crate) async fn job_result(
     }
     let kept = answer_of(&job)?;
     let file = app.lake.result(Hold { job: job.id, fence: kept.fence }).await?.ok_or_else(gone)?;
+    visit.note(|entry| {
+        (entry.rows, entry.bytes, entry.query_id) = (Some(kept.rows), Some(kept.bytes), Some(kept.query_id.clone()));
+    });
+    visit.say(format_args!("the result of {}", job.id));
     let KeptAnswer { query_id, versions, truncated, .. } = kept;
     let versions: Vec<(String, u64)> = versions.into_iter().collect();
     if format == Format::Parquet {

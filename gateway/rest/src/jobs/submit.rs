@@ -100,6 +100,7 @@ pub(crate) async fn submit_job(
         ..NewJob::new(BackgroundQuery::KIND, &tenant)
     };
     let job = app.catalog.submit_job(new).await?;
+    caller.visit.say(format_args!("submits {} {}", job.kind, job.id));
     Ok(accepted(job))
 }
 
