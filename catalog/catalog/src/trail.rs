@@ -8,7 +8,9 @@ use chrono::{SubsecRound as _, Utc};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::access::Caller;
 use crate::audit::{AuditAction, AuditEntry, Audited, Decision, Protocol, QueryEntry};
+use crate::dataset::Dataset;
 use crate::error::ErrorKind;
 use crate::ids::AuditId;
 
@@ -142,6 +144,11 @@ impl Trail {
         self.news.notify_one();
     }
 
+    /// Gives up what the catalog does not take.
+    pub fn give_up(&self, taken: &Taken) {
+        self.lose(taken.entries.len() + taken.queries.len());
+    }
+
     /// Waits until there is something, and takes the oldest, at most 500 of each kind. Nothing is taken by a wait that is
     /// given up.
     pub async fn take(&self) -> Taken {
@@ -230,6 +237,24 @@ impl Visit {
         if let Some(entry) = self.entry.lock().as_mut() {
             note(entry);
         }
+    }
+
+    /// Notes who it is.
+    pub fn by(&self, caller: &Caller) {
+        self.note(|entry| entry.by = caller.principal().map(Audited::from));
+    }
+
+    /// Notes the dataset, once it is known that the caller may see it.
+    pub fn about(&self, dataset: &Dataset) {
+        self.note(|entry| {
+            entry.dataset = Some(dataset.name.clone());
+            entry.dataset_id = Some(dataset.id);
+        });
+    }
+
+    /// Notes what else there is to say.
+    pub fn say(&self, detail: impl std::fmt::Display) {
+        self.note(|entry| entry.say(detail));
     }
 
     /// Whoever goes on with it tells of it; the request that it came with.

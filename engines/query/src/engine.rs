@@ -10,11 +10,14 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use lakegate_catalog::{Caller, Catalog, Column, ColumnType, DatasetId, DatasetName, Namespace, Policy};
+use lakegate_catalog::{
+    Caller, Catalog, Column, ColumnType, DatasetId, DatasetName, Namespace, Policy, Protocol, Trail,
+};
 use lakegate_lake::Lake;
 use lakegate_statement::{AsOf, Explain, Params, Statement, StatementError, TypedValue};
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::account::Account;
 use crate::error::{QueryError, Result};
 use crate::functions;
 use crate::kept::{Asked, Key, Plans};
@@ -53,6 +56,8 @@ pub struct EngineOptions {
     pub timeout: Duration,
     /// The longest deadline that a request may name.
     pub max_timeout: Duration,
+    /// The same for a statement in the background, and its deadline when it names none.
+    pub max_background: Duration,
     /// Queries that run at a time. Eight times as many may wait; more are turned away.
     pub max_concurrent: usize,
 }
@@ -82,6 +87,10 @@ pub struct QueryRequest {
     pub keep_types: bool,
     /// Whether rows of one version of a dataset come in the same order each time. Slower: one thread reads.
     pub in_order: bool,
+    /// How it came, for the audit.
+    pub protocol: Protocol,
+    /// The request that it came with, for the audit.
+    pub request_id: Option<String>,
 }
 
 /// A query that is admitted, checked and knows what it reads, and has not been planned.
@@ -172,6 +181,8 @@ pub struct Engine {
     workers: Workers,
     /// Plans of statements that were described under the id that they will run by.
     plans: Plans,
+    /// What is on its way into the audit.
+    trail: Arc<Trail>,
 }
 
 impl Engine {
@@ -195,8 +206,14 @@ impl Engine {
             planner: Planner::new(threads + 1),
             workers: Workers::start(threads)?,
             plans: Plans::default(),
+            trail: Trail::new(),
             options,
         })
+    }
+
+    /// What is on its way into the audit, of queries and of whoever else adds to it. Somebody is to bring it to the catalog.
+    pub fn trail(&self) -> &Arc<Trail> {
+        &self.trail
     }
 
     /// Starts a query; answers once it is planned and running.
@@ -211,7 +228,9 @@ impl Engine {
     /// Admits and checks a query, and opens what it reads.
     pub async fn prepare(&self, caller: &Caller, request: QueryRequest) -> Result<PreparedQuery> {
         let chosen = request.id.is_some();
-        let record = Record::new(query_id(request.id.clone())?, chosen, &request.sql, caller, self.tally());
+        let account = Account::new(&self.trail, caller, &request);
+        let id = query_id(request.id.clone()).inspect_err(|error| account.refused(None, error))?;
+        let record = Record::new(id, chosen, &request.sql, caller, self.tally()).on_account(account);
         self.admit(caller, request, record).await
     }
 
@@ -220,7 +239,15 @@ impl Engine {
     ///
     /// When the request has an id, [`Engine::query`] with the same request and [`AsOf::Found`] for what was found need not
     /// plan it again if it comes soon.
+    ///
+    /// The audit is told when it is refused; else it is told of the query.
     pub async fn describe(&self, caller: &Caller, request: QueryRequest) -> Result<Description> {
+        let (account, id) = (Account::new(&self.trail, caller, &request), request.id.clone());
+        let described = self.describe_somehow(caller, request).await;
+        described.inspect_err(|error| account.refused(id.as_deref(), error))
+    }
+
+    async fn describe_somehow(&self, caller: &Caller, request: QueryRequest) -> Result<Description> {
         let described = self.describe_once(caller, request.clone()).await;
         let (Err(error), Params::Later) = (&described, &request.params) else { return described };
         if !matches!(error, QueryError::InvalidStatement(_) | QueryError::Statement(StatementError::NotSupported(_))) {
@@ -269,7 +296,7 @@ impl Engine {
 
     async fn admit(&self, caller: &Caller, request: QueryRequest, record: Record) -> Result<PreparedQuery> {
         let record = Arc::new(record);
-        let timeout = self.deadline(request.timeout).inspect_err(|error| record.failed(error))?;
+        let timeout = self.deadline(request.protocol, request.timeout).inspect_err(|error| record.failed(error))?;
         let pool = QueryPool::new(self.options.memory_per_query, Arc::clone(&self.memory));
         let spill = Spill::new(self.options.spill_dir.clone(), self.options.spill_per_query);
         let admitted = self.queries.admit(caller, Arc::clone(&record), timeout, pool, spill.quota()).await;
@@ -281,7 +308,7 @@ impl Engine {
         let threads = if request.in_order { 1 } else { self.options.threads.max(1) };
         let read = running.0.while_alive(self.read(caller, request)).await.and_then(|read| read);
         let (statement, reading) = read.inspect_err(|error| running.0.record.failed(error))?;
-        running.0.record.reads(reading.versions());
+        running.0.record.reads(reading.versions(), reading.datasets());
         Ok(PreparedQuery { running, asked, statement, reading, spill, limit, threads, shape })
     }
 
@@ -325,10 +352,15 @@ impl Engine {
         self.options.max_timeout
     }
 
-    fn deadline(&self, asked: Option<Duration>) -> Result<Duration> {
-        let max = self.options.max_timeout;
+    /// How long a statement may take that came by this protocol and asks for this, if for anything. Errors:
+    /// [`QueryError::TimeoutTooLong`].
+    pub fn deadline(&self, protocol: Protocol, asked: Option<Duration>) -> Result<Duration> {
+        let (default, max) = match protocol {
+            Protocol::Job => (self.options.max_background, self.options.max_background),
+            Protocol::Rest | Protocol::Flight => (self.options.timeout, self.options.max_timeout),
+        };
         match asked {
-            None => Ok(self.options.timeout.min(max)),
+            None => Ok(default.min(max)),
             Some(asked) if asked > max => Err(QueryError::TimeoutTooLong { asked, max }),
             Some(asked) => Ok(asked),
         }
@@ -380,7 +412,7 @@ impl Engine {
         let QueryRequest { sql, params, as_of, namespace, .. } = request;
         let parse = move || Statement::parse_within(namespace.as_ref(), &sql, &params, functions::known());
         let statement = self.planner.run(move || Ok(parse()?)).await?;
-        let (catalog, sessions) = (self.catalog.as_ref(), &self.sessions);
+        let (catalog, sessions) = (&self.catalog, &self.sessions);
         let opener = Opener { catalog, lake: &self.lake, caller, as_of: &as_of, sessions, planner: &self.planner };
         let reading = opener.open(statement.relations()).await?;
         Ok((statement, reading))

@@ -183,6 +183,19 @@ impl QueryError {
         }
     }
 
+    /// The dataset that it is about, as the statement names it, when it is about one.
+    pub fn dataset(&self) -> Option<&str> {
+        match self {
+            Self::Statement(StatementError::DatasetNotFound { name })
+            | Self::Denied(name)
+            | Self::PolicyUnfit(name)
+            | Self::PolicyFailed(name)
+            | Self::Version { name, .. }
+            | Self::Damaged { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
     /// Where in the statement, when that is known.
     pub fn position(&self) -> Option<Position> {
         match self {

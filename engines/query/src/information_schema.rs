@@ -1,5 +1,6 @@
 //! `information_schema`, from the catalog's stored schemas: no dataset is opened for it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
@@ -8,25 +9,62 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use lakegate_catalog::{Caller, Catalog, Column, ColumnType, Dataset, DatasetKind, Page};
-use lakegate_statement::{StatementError, View};
+use lakegate_statement::{StatementError, SystemView, View};
 
 use crate::error::{QueryError, Result};
 use crate::policy::visible_columns;
+use crate::system;
 
 /// Datasets that one statement may list; more would not fit a budget.
 const MAX_DATASETS: usize = 20_000;
 
-/// A view over these datasets.
-pub(crate) fn table(view: View, datasets: &[Dataset]) -> Result<Arc<dyn TableProvider>> {
+/// A view over these datasets, and with `system` over the relations of that namespace.
+pub(crate) fn table(view: View, datasets: &[Dataset], system: bool) -> Result<Arc<dyn TableProvider>> {
+    let mut listed: Vec<Listed<'_>> = datasets.iter().map(Listed::from).collect();
+    if system {
+        listed.extend(SystemView::ALL.into_iter().map(Listed::from));
+    }
     let batch = match view {
-        View::Schemata => schemata(datasets),
-        View::Tables => tables(datasets),
-        View::Columns => columns(datasets),
+        View::Schemata => schemata(&listed),
+        View::Tables => tables(&listed),
+        View::Columns => columns(&listed),
     };
     let table = batch
         .map_err(datafusion::error::DataFusionError::from)
         .and_then(|batch| MemTable::try_new(batch.schema(), vec![vec![batch]]));
     Ok(Arc::new(table.map_err(|e| QueryError::internal("information_schema", e))?))
+}
+
+/// What is told of a relation.
+struct Listed<'a> {
+    schema: &'a str,
+    table: &'a str,
+    ty: &'static str,
+    description: &'a str,
+    columns: Cow<'a, [Column]>,
+}
+
+impl<'a> From<&'a Dataset> for Listed<'a> {
+    fn from(dataset: &'a Dataset) -> Self {
+        let ty = match dataset.kind {
+            DatasetKind::Root => "BASE TABLE",
+            DatasetKind::Derivative => "VIEW",
+        };
+        let (schema, table) = (dataset.name.namespace().as_str(), dataset.name.dataset());
+        Self { schema, table, ty, description: &dataset.description, columns: Cow::Borrowed(&dataset.schema) }
+    }
+}
+
+impl From<SystemView> for Listed<'_> {
+    fn from(view: SystemView) -> Self {
+        let description = match view {
+            SystemView::Audit => "Who did what to which dataset; your own doings, or everybody's for owners",
+            SystemView::Queries => "Queries that have ended; your own, or everybody's for owners",
+            SystemView::Jobs => "Jobs; your own, or everybody's for owners",
+        };
+        let columns = Cow::Owned(system::columns(view));
+        Self { schema: system::SCHEMA, table: view.name(), ty: "VIEW", description, columns }
+    }
 }
 
 /// What the catalog is asked side by side.
@@ -81,8 +119,8 @@ fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(|(name, ty)| Field::new(*name, ty.clone(), true)).collect::<Vec<_>>()))
 }
 
-fn schemata(datasets: &[Dataset]) -> Batch {
-    let mut names: Vec<&str> = datasets.iter().map(|d| d.name.namespace().as_str()).collect();
+fn schemata(listed: &[Listed<'_>]) -> Batch {
+    let mut names: Vec<&str> = listed.iter().map(|one| one.schema).collect();
     names.sort_unstable();
     names.dedup();
     let fields = ["catalog_name", "schema_name"].map(|name| (name, DataType::Utf8));
@@ -92,26 +130,22 @@ fn schemata(datasets: &[Dataset]) -> Batch {
     )
 }
 
-fn tables(datasets: &[Dataset]) -> Batch {
+fn tables(listed: &[Listed<'_>]) -> Batch {
     let fields =
         ["table_catalog", "table_schema", "table_name", "table_type", "description"].map(|n| (n, DataType::Utf8));
-    let kind = |d: &Dataset| match d.kind {
-        DatasetKind::Root => "BASE TABLE",
-        DatasetKind::Derivative => "VIEW",
-    };
     let arrays = vec![
-        text(datasets.iter().map(|_| Some("lake"))),
-        text(datasets.iter().map(|d| Some(d.name.namespace().as_str()))),
-        text(datasets.iter().map(|d| Some(d.name.dataset()))),
-        text(datasets.iter().map(|d| Some(kind(d)))),
-        text(datasets.iter().map(|d| Some(d.description.as_str()))),
+        text(listed.iter().map(|_| Some("lake"))),
+        text(listed.iter().map(|one| Some(one.schema))),
+        text(listed.iter().map(|one| Some(one.table))),
+        text(listed.iter().map(|one| Some(one.ty))),
+        text(listed.iter().map(|one| Some(one.description))),
     ];
     RecordBatch::try_new(schema(&fields), arrays)
 }
 
-fn columns(datasets: &[Dataset]) -> Batch {
-    let rows: Vec<(&Dataset, usize, &Column)> =
-        datasets.iter().flat_map(|d| d.schema.iter().enumerate().map(move |(i, c)| (d, i, c))).collect();
+fn columns(listed: &[Listed<'_>]) -> Batch {
+    let rows: Vec<(&Listed<'_>, usize, &Column)> =
+        listed.iter().flat_map(|one| one.columns.iter().enumerate().map(move |(i, c)| (one, i, c))).collect();
     let types: Vec<String> = rows.iter().map(|(_, _, c)| c.ty.to_string()).collect();
     let utf8 = || DataType::Utf8;
     let fields = [
@@ -128,8 +162,8 @@ fn columns(datasets: &[Dataset]) -> Batch {
     ];
     let arrays: Vec<ArrayRef> = vec![
         text(rows.iter().map(|_| Some("lake"))),
-        text(rows.iter().map(|(d, _, _)| Some(d.name.namespace().as_str()))),
-        text(rows.iter().map(|(d, _, _)| Some(d.name.dataset()))),
+        text(rows.iter().map(|(one, _, _)| Some(one.schema))),
+        text(rows.iter().map(|(one, _, _)| Some(one.table))),
         text(rows.iter().map(|(_, _, c)| Some(c.name.as_str()))),
         Arc::new(rows.iter().map(|(_, i, _)| i32::try_from(i + 1).ok()).collect::<Int32Array>()),
         text(rows.iter().map(|_| None)),

@@ -25,7 +25,7 @@ pub(crate) struct Asked {
 
 impl Asked {
     pub(crate) fn new(caller: &Caller, request: &QueryRequest) -> Self {
-        let request = QueryRequest { as_of: AsOf::default(), ..request.clone() };
+        let request = QueryRequest { as_of: AsOf::default(), request_id: None, ..request.clone() };
         Self { caller: caller.principal().map(|principal| principal.id), request }
     }
 

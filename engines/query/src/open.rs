@@ -9,11 +9,13 @@ use lakegate_catalog::{Access, Caller, Catalog, Dataset, DatasetId, DatasetName,
 use lakegate_lake::{Lake, LakeError, Snapshot, Table};
 use lakegate_statement::{AsOf, Moment, Part, Relation, StatementError};
 
+use crate::account::Read;
 use crate::error::{QueryError, Result};
 use crate::information_schema;
 use crate::planner::Planner;
 use crate::policy::{self, Held, Rules};
 use crate::session::{Opened, Sessions};
+use crate::system::{self, Whose};
 use crate::versions;
 
 /// What a statement reads.
@@ -54,6 +56,18 @@ impl Reading {
         self.read.iter().filter_map(one).collect()
     }
 
+    /// The datasets, for the audit: each at each version, and those of which only `$versions` is read.
+    pub(crate) fn datasets(&self) -> Vec<Read> {
+        let at_versions = self.read.iter().flat_map(|(name, (id, versions))| {
+            versions.iter().map(|version| Read { name: name.clone(), id: *id, version: Some(*version) })
+        });
+        let others = self.names.iter().filter_map(|(id, name)| {
+            let name = name.parse().ok().filter(|name| !self.read.contains_key(name))?;
+            Some(Read { name, id: *id, version: None })
+        });
+        at_versions.chain(others).collect()
+    }
+
     /// Text that differs when the rows read may differ; a dataset that was made anew has another id, and what a policy
     /// lets through depends on the caller too.
     pub(crate) fn fingerprint(&self) -> String {
@@ -69,7 +83,7 @@ impl Reading {
 
 /// Opens datasets for one caller.
 pub(crate) struct Opener<'a> {
-    pub(crate) catalog: &'a dyn Catalog,
+    pub(crate) catalog: &'a Arc<dyn Catalog>,
     pub(crate) lake: &'a Lake,
     pub(crate) caller: &'a Caller,
     pub(crate) as_of: &'a AsOf,
@@ -111,14 +125,24 @@ impl Opener<'_> {
                 Relation::InformationSchema(view) => {
                     reading.unversioned = true;
                     if visible.is_none() {
-                        visible = Some(information_schema::visible(self.catalog, self.caller).await?);
+                        visible = Some(information_schema::visible(self.catalog.as_ref(), self.caller).await?);
                     }
                     let datasets = visible.as_deref().unwrap_or_default();
                     let masked = datasets.iter().filter(|dataset| dataset.policy.is_some());
                     let told = masked.map(|dataset| policy::sealed(&format!("{}: {:?}", dataset.id, dataset.schema)));
                     reading.policies.extend(told);
-                    let provider = information_schema::table(*view, datasets)?;
+                    let system = self.caller.on_instance().principal().is_some();
+                    let provider = information_schema::table(*view, datasets, system)?;
                     let (schema, table) = ("information_schema".to_owned(), view.name().to_owned());
+                    reading.relations.push(Opened { schema, table, provider });
+                }
+                Relation::System(view) => {
+                    reading.unversioned = true;
+                    let whose = Whose::of(self.catalog.as_ref(), self.caller, *view).await?;
+                    // A plan is kept for a moment; who may read it may change meanwhile.
+                    reading.policies.insert(format!("{whose:?}"));
+                    let provider = system::relation(*view, whose, self.catalog)?;
+                    let (schema, table) = (system::SCHEMA.to_owned(), view.name().to_owned());
                     reading.relations.push(Opened { schema, table, provider });
                 }
             }
@@ -154,7 +178,7 @@ impl Opener<'_> {
             // What had the name is gone, whoever has it now.
             return Err(not_found().into());
         }
-        let table = self.lake.listed_table(id, self.catalog).await.map_err(|error| failed(name, error))?;
+        let table = self.lake.listed_table(id, self.catalog.as_ref()).await.map_err(|error| failed(name, error))?;
         Ok((access, table))
     }
 

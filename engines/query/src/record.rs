@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use lakegate_catalog::{Caller, Principal, PrincipalId};
 use parking_lot::Mutex;
 
+use crate::account::{Account, Ending, Read};
 use crate::error::QueryError;
 
 /// Ended queries that are remembered.
@@ -112,8 +113,11 @@ pub(crate) struct Record {
     rows: AtomicU64,
     bytes: AtomicU64,
     versions: OnceLock<Vec<(String, u64)>>,
+    datasets: OnceLock<Vec<Read>>,
     phase: Mutex<Phase>,
     tally: Arc<Tally>,
+    /// Who is told of its end.
+    account: Option<Account>,
 }
 
 #[derive(Debug)]
@@ -136,9 +140,16 @@ impl Record {
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             versions: OnceLock::new(),
+            datasets: OnceLock::new(),
             phase: Mutex::new(Phase::Going(QueryState::Queued)),
             tally,
+            account: None,
         }
+    }
+
+    /// One whose end the audit is told of.
+    pub(crate) fn on_account(self, account: Account) -> Self {
+        Self { account: Some(account), ..self }
     }
 
     /// One that nobody is told of.
@@ -154,9 +165,10 @@ impl Record {
         }
     }
 
-    pub(crate) fn reads(&self, versions: Vec<(String, u64)>) {
+    pub(crate) fn reads(&self, versions: Vec<(String, u64)>, datasets: Vec<Read>) {
         // Told once; the versions of a query do not change.
         let _ = self.versions.set(versions);
+        let _ = self.datasets.set(datasets);
     }
 
     pub(crate) fn read(&self, rows: usize, bytes: usize) {
@@ -172,16 +184,19 @@ impl Record {
     /// It has ended with an error.
     pub(crate) fn failed(&self, error: &QueryError) {
         let state = if matches!(error, QueryError::Cancelled) { QueryState::Cancelled } else { QueryState::Failed };
-        self.end(state, Some((error.code(), error.to_string())));
+        self.end(state, Some(error));
     }
 
     /// The first end counts: what comes after it is the clearing up.
-    fn end(&self, state: QueryState, error: Option<(&'static str, String)>) {
+    fn end(&self, state: QueryState, error: Option<&QueryError>) {
+        let elapsed = self.started.elapsed();
         let mut phase = self.phase.lock();
         if !matches!(*phase, Phase::Going(_)) {
             return;
         }
-        *phase = Phase::Ended { state, after: self.started.elapsed(), error };
+        let told = error.map(|error| (error.code(), error.to_string()));
+        *phase = Phase::Ended { state, after: elapsed, error: told };
+        drop(phase);
         if self.listed {
             let count = match state {
                 QueryState::Done => &self.tally.done,
@@ -190,6 +205,20 @@ impl Record {
             };
             count.fetch_add(1, Ordering::Relaxed);
             self.tally.rows.fetch_add(self.rows.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        if let Some(account) = &self.account {
+            account.ended(&Ending {
+                query_id: &self.id,
+                sql: &self.sql,
+                state,
+                started_at: self.started_at,
+                elapsed,
+                rows: self.rows.load(Ordering::Relaxed),
+                bytes: self.bytes.load(Ordering::Relaxed),
+                versions: self.versions.get().map_or(&[], Vec::as_slice),
+                reads: self.datasets.get().map_or(&[], Vec::as_slice),
+                error,
+            });
         }
     }
 

@@ -6,6 +6,7 @@ use arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, SchemaError};
 use datafusion::object_store;
 use datafusion::parquet::errors::ParquetError;
+use lakegate_catalog::{CatalogError, ErrorKind};
 use lakegate_lake::LakeError;
 use lakegate_statement::StatementError;
 
@@ -113,6 +114,13 @@ fn external(error: &(dyn StdError + Send + Sync + 'static), budgets: Budgets) ->
     }
     if let Some(crate::alive::Stopped) = error.downcast_ref() {
         return QueryError::Cancelled;
+    }
+    if let Some(error) = error.downcast_ref::<CatalogError>() {
+        tracing::error!(%error, "the catalog failed under a query");
+        return match error.kind() {
+            ErrorKind::Unavailable => CatalogError::store(std::io::Error::other("it failed under a query")).into(),
+            _ => QueryError::Internal,
+        };
     }
     if comes_from_storage(error) {
         return storage(&error);

@@ -34,6 +34,6 @@ pub use error::{Position, Result, StatementError};
 pub use expression::Expressions;
 pub use functions::Functions;
 pub use moment::{AsOf, Moment};
-pub use names::{Part, Relation, View};
+pub use names::{Part, Relation, SystemView, View};
 pub use params::{Params, TypedValue};
 pub use statement::{Explain, Statement};

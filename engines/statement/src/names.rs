@@ -21,6 +21,8 @@ pub enum Relation {
     },
     /// A view of `information_schema`.
     InformationSchema(View),
+    /// What the instance knows of its own doings.
+    System(SystemView),
 }
 
 /// What of a dataset a statement names.
@@ -41,6 +43,35 @@ pub enum View {
     Tables,
     /// Their columns.
     Columns,
+}
+
+/// The relations of the namespace `system`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SystemView {
+    /// Who did what.
+    Audit,
+    /// Queries that have ended.
+    Queries,
+    /// Jobs.
+    Jobs,
+}
+
+impl SystemView {
+    /// All of them, by name.
+    pub const ALL: [Self; 3] = [Self::Audit, Self::Jobs, Self::Queries];
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|view| view.name() == name)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Audit => "audit",
+            Self::Queries => "queries",
+            Self::Jobs => "jobs",
+        }
+    }
 }
 
 impl View {
@@ -81,6 +112,10 @@ pub(crate) fn relation(name: &ObjectName) -> Result<Relation> {
     if namespace == "information_schema" {
         refuse("an older version of information_schema", part != Part::Rows(None))?;
         return View::named(dataset).map(Relation::InformationSchema).ok_or_else(not_found);
+    }
+    if namespace == "system" {
+        refuse("an older version of a relation of system", part != Part::Rows(None))?;
+        return SystemView::named(dataset).map(Relation::System).ok_or_else(not_found);
     }
     let name = DatasetName::new(namespace, dataset).map_err(|_| not_found())?;
     Ok(Relation::Dataset { name, table: table.to_owned(), part })

@@ -8,7 +8,7 @@ use sqlparser::ast::{
 
 use crate::allow::refuse;
 use crate::error::{Result, StatementError};
-use crate::names::{Relation, dataset};
+use crate::names::{Relation, dataset, relation};
 
 /// A query in place of a statement that shows something.
 pub(crate) struct Shown {
@@ -69,13 +69,17 @@ fn tables(show: &ShowStatementOptions) -> Result<Shown> {
 }
 
 fn columns(name: &ObjectName, like: &str) -> Result<Shown> {
+    let of = |schema: &str, table: &str| {
+        format!(
+            "SELECT column_name, data_type, is_nullable FROM information_schema.columns WHERE table_schema = '{schema}' \
+             AND table_name = '{table}'{like} ORDER BY ordinal_position"
+        )
+    };
+    if let Relation::System(view) = relation(name)? {
+        return Ok(Shown { sql: of("system", view.name()), relation: None });
+    }
     let name: DatasetName = dataset(name)?;
-    let sql = format!(
-        "SELECT column_name, data_type, is_nullable FROM information_schema.columns WHERE table_schema = '{}' \
-         AND table_name = '{}'{like} ORDER BY ordinal_position",
-        name.namespace(),
-        name.dataset()
-    );
+    let sql = of(name.namespace().as_str(), name.dataset());
     Ok(Shown { sql, relation: Some(Relation::newest(name)) })
 }
 

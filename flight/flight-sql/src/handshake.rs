@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 
 use arrow_flight::HandshakeResponse;
-use lakegate_catalog::ErrorKind;
+use lakegate_catalog::{AuditAction, Caller, ErrorKind, NewPrincipal};
 use tonic::Response;
 use tonic::metadata::MetadataMap;
 
-use crate::caller::{Credential, caller, credential};
+use crate::caller::Credential;
 use crate::service::{Flight, Streamed, once};
 use crate::status::{Failure, Result};
 
@@ -18,20 +18,28 @@ pub(crate) async fn handshake(
     metadata: &MetadataMap,
     from: Option<IpAddr>,
 ) -> Result<Response<Streamed<HandshakeResponse>>> {
-    let payload = match credential(metadata)? {
+    let payload = match flight.credential(metadata)? {
         Some(Credential::Password { name, password }) => {
-            let (_, token, _) = flight.door.log_in(&name, &password, from, None).await.map_err(|error| {
+            let visit = flight.visit(AuditAction::LogIn, &Caller::Anonymous);
+            // A name that nobody can have may be a password in the wrong place.
+            if NewPrincipal::valid_name(&name) {
+                visit.say(&name);
+            }
+            let (principal, token, _) = flight.door.log_in(&name, &password, from, None).await.map_err(|error| {
+                visit.end(Some((error.kind(), error.code())));
                 let failure = Failure::from(error);
                 match failure.kind {
                     ErrorKind::Unauthenticated => failure.with("an API token (lg_…) may be the password, too"),
                     _ => failure,
                 }
             })?;
+            visit.by(&principal.into());
+            visit.end(None);
             Some(token.reveal().to_owned())
         }
         shown => {
             // Looked up now, so that a wrong one is told here.
-            caller(&flight.door, metadata).await?;
+            flight.caller(metadata).await?;
             match shown {
                 Some(Credential::Token(token)) => Some(token.reveal().to_owned()),
                 Some(Credential::Foreign(token)) => Some(token),

@@ -6,10 +6,10 @@ use std::time::Duration;
 use arrow_flight::PutResult;
 use arrow_flight::sql::{CommandStatementIngest, TableDefinitionOptions, TableExistsOption, TableNotExistOption};
 use futures::StreamExt as _;
-use lakegate_catalog::DatasetName;
+use lakegate_catalog::{AuditAction, DatasetName};
 use lakegate_flight_wire::IngestResult;
 use lakegate_formats::Format;
-use lakegate_ingest::{Body, Create, Packing, Push, Size, Stored};
+use lakegate_ingest::{Body, Create, IngestError, Packing, Push, Size, Stored};
 use prost::Message as _;
 use serde_json::json;
 use tonic::Response;
@@ -89,16 +89,35 @@ async fn store(
     key: Option<&[u8]>,
     incoming: &mut Incoming,
 ) -> Result<Stored> {
+    let visit = flight.on_dataset(AuditAction::Push, &asked.caller, name);
     let size = Size { length: None, format: Some(Format::ArrowStream), whole: true };
-    let place = flight.ingest.admit(&asked.caller, size).await?;
-    let stored = {
+    let failed = |error: &IngestError| visit.end(Some((error.kind(), error.code())));
+    let place = flight.ingest.admit(&asked.caller, size).await.inspect_err(failed)?;
+    let stored = async {
         let stream = frames::stream(incoming);
         let mut body = Body::new(stream, Format::ArrowStream, Packing::None, None, flight.ingest.limits())?;
         let push = Push { caller: &asked.caller, name, create, key };
-        flight.ingest.push(&place, push, &mut body).await
+        let stored = flight.ingest.push(&place, push, &mut body).await;
+        visit.note(|entry| entry.bytes = Some(body.decoded()));
+        stored
     };
-    if stored.is_err() {
-        linger(incoming).await;
+    let stored = stored.await;
+    match &stored {
+        Ok(stored) => {
+            visit.note(|entry| {
+                entry.dataset_id = Some(stored.dataset);
+                entry.version = Some(stored.committed.version);
+                entry.rows = Some(stored.committed.rows);
+            });
+            if stored.committed.duplicate {
+                visit.say("duplicate");
+            }
+            visit.end(None);
+        }
+        Err(error) => {
+            failed(error);
+            linger(incoming).await;
+        }
     }
     Ok(stored?)
 }
@@ -172,7 +191,7 @@ fn key(asked: &Asked, option: Option<&[u8]>) -> Result<Option<Vec<u8>>> {
     let mut sent = asked.metadata.get_all(KEY_METADATA).iter();
     let in_metadata = sent.next().map(tonic::metadata::MetadataValue::as_bytes);
     if sent.next().is_some() || (option.is_some() && in_metadata.is_some()) {
-        return Err(lakegate_ingest::IngestError::Key.into());
+        return Err(IngestError::Key.into());
     }
     Ok(option.or(in_metadata).map(<[u8]>::to_vec))
 }

@@ -12,6 +12,7 @@
 //! there is, `session` and `caller` say who asks and how.
 
 mod answer;
+mod audit;
 mod caller;
 mod calls;
 mod cancel;

@@ -29,7 +29,6 @@ use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::caller::caller;
 use crate::calls::Calls;
 use crate::put::{Incoming, put};
 use crate::session::Session;
@@ -86,7 +85,7 @@ impl Flight {
 
     /// Who asks, and under which options.
     async fn asked(&self, metadata: MetadataMap) -> Result<Asked> {
-        let caller = caller(&self.door, &metadata).await?;
+        let caller = self.caller(&metadata).await?;
         let session = Session::of(&self.seal, &caller, &metadata)?;
         Ok(Asked { caller, session, metadata })
     }

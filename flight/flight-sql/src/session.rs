@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::array::timezone::Tz;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use lakegate_catalog::{Caller, Namespace};
+use lakegate_catalog::{Caller, Namespace, Protocol};
 use lakegate_flight_wire::{
     CloseSessionResult, CloseSessionStatus, GetSessionOptionsResult, OptionValue, Purpose, Seal, SessionOptionValue,
     SetSessionOptionError, SetSessionOptionErrorValue, SetSessionOptionsRequest, SetSessionOptionsResult,
@@ -69,6 +69,7 @@ impl Session {
             namespace: self.namespace(),
             time_zone: self.options.get("time_zone").cloned(),
             keep_types: self.keeps_types(),
+            protocol: Protocol::Flight,
             ..QueryRequest::default()
         }
     }

@@ -123,12 +123,13 @@ pub(crate) fn flight_info(schema: &Schema, ticket: Vec<u8>, descriptor: FlightDe
 pub(crate) async fn schema(flight: &Flight, caller: &Caller, question: &Question) -> Result<SchemaRef> {
     let keeps_types = question.session.as_ref().is_some_and(Session::keeps_types);
     let found = flight.engine.describe(caller, question.request()?).await?;
+    flight.shown(caller, &found);
     Ok(described(&found.schema, keeps_types))
 }
 
 /// The question of a ticket.
 pub(crate) fn of_ticket(flight: &Flight, caller: &Caller, ticket: &TicketStatementQuery) -> Result<Question> {
-    Ok(flight.seal.open(Purpose::Ticket, caller, &ticket.statement_handle)?)
+    flight.open(Purpose::Ticket, caller, &ticket.statement_handle)
 }
 
 /// Runs a statement and streams its rows.

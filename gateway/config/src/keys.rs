@@ -96,6 +96,7 @@ pub(crate) const KEYS: &[Key] = &[
     key!(catalog.max_connections, Count, "Connections of gateways that the companion holds open at once."),
     key!(catalog.tls_certificate, OptionalFile, "PEM file with the companion's certificate and its chain."),
     key!(catalog.tls_key, OptionalFile, "PEM file with that certificate's private key."),
+    key!(catalog.audit_for, Span, "How long the audit is kept: system.audit and system.queries."),
     Key {
         get: |settings| Database::print(&Some(settings.database_url())),
         ..key!(catalog.database_url, Database, "The catalog's database; default sqlite:<data_dir>/catalog.db.")

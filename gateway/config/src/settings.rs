@@ -97,6 +97,8 @@ pub struct Catalog {
     pub tls_certificate: Option<PathBuf>,
     /// A PEM file with the certificate's private key.
     pub tls_key: Option<PathBuf>,
+    /// How long the audit is kept.
+    pub audit_for: Duration,
 }
 
 /// `[storage]`
@@ -286,6 +288,7 @@ impl Default for Catalog {
             max_connections: 1_000,
             tls_certificate: None,
             tls_key: None,
+            audit_for: Duration::from_secs(90 * 86_400),
         }
     }
 }

@@ -11,6 +11,7 @@ mod data_folder;
 mod demo;
 mod failure;
 mod issuers;
+mod jobs;
 mod logging;
 mod news;
 mod roster;
@@ -23,6 +24,7 @@ mod sweep;
 mod telemetry;
 mod tls;
 mod token;
+mod trail;
 
 use std::process::ExitCode;
 

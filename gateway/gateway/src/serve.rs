@@ -11,9 +11,9 @@ use lakegate_catalog_sql::{SqlCatalog, SqlOptions};
 use lakegate_config::{ByteSize, Settings, Storage};
 use lakegate_flight_sql::Flight;
 use lakegate_ingest::{Ingest, Limits};
-use lakegate_lake::{AzureOptions, Lake, LakeOptions, S3Options, StoreOptions, UpkeepOptions, Which};
+use lakegate_lake::{AzureOptions, Lake, LakeOptions, S3Options, StoreOptions, Upkeep, UpkeepOptions, Which};
 use lakegate_query::{Engine, EngineOptions};
-use lakegate_rest::{App, Edge};
+use lakegate_rest::{Answers, App, Edge};
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -25,9 +25,12 @@ use url::Url;
 use crate::cli::Cli;
 use crate::data_folder::DataFolder;
 use crate::failure::{Failure, Result, say};
+use crate::jobs::counts::Counts;
+use crate::jobs::query::BackgroundQueries;
+use crate::jobs::{Runner, Work};
 use crate::server::{self, Connections, Listener};
 use crate::telemetry::Telemetry;
-use crate::{issuers, logging, news, settings, sweep, tls};
+use crate::{issuers, jobs, logging, news, settings, sweep, tls, trail};
 
 /// `lakegate serve`.
 pub(crate) fn command(cli: &Cli) -> Result<()> {
@@ -69,6 +72,7 @@ pub(crate) struct Gateway {
     /// The catalog's answers that are remembered, where any are.
     cached: Option<Arc<CachedCatalog>>,
     last_event: watch::Sender<u64>,
+    jobs: Counts,
     rest: Listener,
     flight: Listener,
     routes: axum::Router,
@@ -110,14 +114,18 @@ impl Gateway {
         );
         let mut counts = Registry::with_prefix("lakegate");
         service.register(&mut counts);
+        let jobs = Counts::default();
+        jobs.register(&mut counts);
+        counts.register_collector(Box::new(trail::Counts(Arc::clone(engine.trail()))));
         let routes = lakegate_flight_sql::routes(service).await;
-        let default_rows = settings.query.default_rows as u64;
+        let answers =
+            Answers { default_rows: settings.query.default_rows as u64, results_for: settings.jobs.results_for };
         let last_event = watch::Sender::new(0);
         let app =
-            App::new(door, last_event.subscribe(), engine, ingest, default_rows, edge(settings, rest.address), counts);
+            App::new(door, last_event.subscribe(), engine, ingest, answers, edge(settings, rest.address), counts);
         let settings = settings.clone();
         let stop = CancellationToken::new();
-        Ok(Self { settings, folder, app, cached, last_event, rest, flight, routes, new_owner, stop })
+        Ok(Self { settings, folder, app, cached, last_event, jobs, rest, flight, routes, new_owner, stop })
     }
 
     /// Where REST listens.
@@ -168,11 +176,13 @@ impl Gateway {
         };
         tokio::spawn(stop_on_signal(self.stop.clone())?);
         let lake = Arc::clone(&self.app.lake);
-        let catalog: Arc<dyn Catalog> = Arc::clone(&self.app.catalog);
-        let upkeep = upkeep_thread()?;
-        upkeep.spawn(Arc::clone(&lake).run_upkeep(catalog, upkeep_options(&self.settings, &self.folder)));
+        let upkeep_thread = upkeep_thread()?;
+        let runners = self.run_jobs(&upkeep_thread);
         let catalog = || Arc::clone(&self.app.catalog);
         let mut background = JoinSet::new();
+        background.spawn(jobs::upkeep::submit(catalog(), Arc::clone(&lake)));
+        background.spawn(self.jobs.clone().watch(catalog()));
+        background.spawn(jobs::expiry::run(catalog(), Arc::clone(&lake), self.settings.jobs.results_for));
         background.spawn(news::tell(catalog(), Arc::clone(&lake)));
         let follow = news::follow(catalog(), self.cached, self.last_event);
         // Those who listen for events would wait for ever: they are told that there will be no more.
@@ -181,7 +191,12 @@ impl Gateway {
             stop.run_until_cancelled_owned(follow).await;
         });
         background.spawn(news::forget(catalog()));
-        background.spawn(sweep::run(catalog(), lake, self.settings.query.max_timeout));
+        background.spawn(trail::forget(catalog(), self.settings.catalog.audit_for));
+        let served = CancellationToken::new();
+        let telling = trail::tell(catalog(), Arc::clone(self.app.engine.trail()), served.clone());
+        let telling = tokio::spawn(telling);
+        let longest = self.settings.query.max_timeout.max(self.settings.jobs.query_timeout);
+        background.spawn(sweep::run(catalog(), lake, longest));
         tracing::info!(rest = %self.rest.address, flight = %self.flight.address, "serving");
         let router = lakegate_rest::router(Arc::clone(&self.app));
         let of_flight = Connections { max: connections.1, write_timeout: self.settings.flight.write_timeout, ..how };
@@ -191,8 +206,16 @@ impl Gateway {
         );
         let drained = rest && flight;
         background.abort_all();
+        // What they did is given back, for others to go on with at once.
+        if tokio::time::timeout(CLOSE, runners.join_all()).await.is_err() {
+            tracing::warn!("jobs were cut; they go on elsewhere once their lease is over");
+        }
+        served.cancel();
+        if tokio::time::timeout(CLOSE, telling).await.is_err() {
+            tracing::warn!("the catalog did not take in time what was done last: it is not in the audit");
+        }
         // A rewrite that is cut leaves the table as it was.
-        upkeep.shutdown_background();
+        upkeep_thread.shutdown_background();
         if tokio::time::timeout(CLOSE, self.app.catalog.close()).await.is_err() {
             // Nothing is lost: the next start reads the write-ahead log.
             tracing::warn!("the catalog's database did not close in time");
@@ -205,6 +228,26 @@ impl Gateway {
                 "some requests did not end within rest.drain_timeout and were cut; none of their rows was acknowledged",
             ))
         }
+    }
+}
+
+impl Gateway {
+    /// Does jobs until the gateway stops. Rewriting files computes; it has a runtime apart from requests and queries.
+    fn run_jobs(&self, upkeep_thread: &tokio::runtime::Runtime) -> JoinSet<()> {
+        let (catalog, jobs) = (&self.app.catalog, &self.settings.jobs);
+        let datasets: Arc<dyn Catalog> = Arc::clone(catalog);
+        let upkeep = Upkeep::new(Arc::clone(&self.app.lake), datasets, upkeep_options(&self.settings, &self.folder));
+        let runner = |works: Vec<Arc<dyn Work>>, at_once| {
+            let (counts, stop) = (self.jobs.clone(), self.stop.clone());
+            Runner::new(Arc::clone(catalog), works, at_once, jobs.lease, counts, stop).run()
+        };
+        let at_once = (jobs::upkeep::AT_ONCE, jobs::upkeep::AT_ONCE);
+        let mut runners = JoinSet::new();
+        runners.spawn_on(runner(jobs::upkeep::works(upkeep).into(), at_once), upkeep_thread.handle());
+        let (engine, lake) = (Arc::clone(&self.app.engine), Arc::clone(&self.app.lake));
+        let statements = BackgroundQueries::new(Arc::clone(catalog), engine, lake, jobs.max_result.bytes());
+        runners.spawn(runner(vec![Arc::new(statements)], (jobs.concurrent, jobs.per_tenant)));
+        runners
     }
 }
 
@@ -335,6 +378,7 @@ fn engine_options(settings: &Settings, folder: &DataFolder) -> EngineOptions {
         threads: if query.threads == 0 { cores } else { query.threads },
         timeout: query.timeout,
         max_timeout: query.max_timeout,
+        max_background: settings.jobs.query_timeout,
         max_concurrent: query.max_concurrent,
     }
 }

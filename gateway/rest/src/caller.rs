@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use chrono::{DateTime, Utc};
-use lakegate_catalog::{Action, ApiToken, Bearer, Caller, ErrorKind, Principal, Role};
+use lakegate_catalog::{Action, ApiToken, Bearer, Caller, ErrorKind, Principal, Role, Visit};
 
 use crate::app::App;
 use crate::problem::{Problem, Result};
@@ -15,15 +15,19 @@ use crate::problem::{Problem, Result};
 /// the route; none at all is [`Caller::Anonymous`].
 pub(crate) struct Identified {
     pub(crate) caller: Caller,
+    /// What the audit is told of its request.
+    pub(crate) visit: Arc<Visit>,
 }
 
 impl FromRequestParts<Arc<App>> for Identified {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self> {
+        let visit = parts.extensions.get::<Arc<Visit>>().map(Arc::clone);
+        let visit = visit.ok_or_else(|| Problem::defect("a request that nobody observes"))?;
         let mut sent = parts.headers.get_all(header::AUTHORIZATION).iter();
         let Some(value) = sent.next() else {
-            return Ok(Self { caller: Caller::Anonymous });
+            return Ok(Self { caller: Caller::Anonymous, visit });
         };
         if sent.next().is_some() {
             return Err(refused("send one Authorization header"));
@@ -39,7 +43,9 @@ impl FromRequestParts<Arc<App>> for Identified {
         let token = ApiToken::parse(text);
         let bearer = token.as_ref().map(Bearer::Token).or_else(|| Bearer::foreign(text)).ok_or_else(malformed)?;
         let identity = app.door.admit(bearer, origin(&parts.headers)).await?;
-        Ok(Self { caller: identity.into() })
+        let caller = Caller::from(identity);
+        visit.by(&caller);
+        Ok(Self { caller, visit })
     }
 }
 

@@ -61,12 +61,12 @@ fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> std::resul
 ))]
 pub(crate) async fn change_dataset(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    caller: Identified,
     Path(path): Path<DatasetPath>,
     Json(request): Json<ChangeDataset>,
 ) -> Result<axum::Json<DatasetDocument>> {
     let access = path.access(&app, &caller).await?;
-    request.allowed(&caller, &access)?;
+    request.allowed(&caller.caller, &access)?;
     let policy = access.policy().cloned();
     let (columns, change) = request.read(&access.dataset)?;
     // Runs to its end when the client goes away: table and catalog are to agree.

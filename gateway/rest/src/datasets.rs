@@ -166,17 +166,19 @@ pub(crate) struct DatasetPath {
 
 impl DatasetPath {
     /// The dataset, with what the caller may do to it.
-    pub(crate) async fn access(&self, app: &App, caller: &Caller) -> Result<Access> {
+    pub(crate) async fn access(&self, app: &App, by: &Identified) -> Result<Access> {
         let name = self.dataset_name(false)?;
-        let found = app.catalog.access(caller, &name).await?;
-        found.ok_or_else(|| Problem::dataset_not_found(&name))
+        let found = app.catalog.access(&by.caller, &name).await?;
+        let access = found.ok_or_else(|| Problem::dataset_not_found(&name))?;
+        by.visit.about(&access.dataset);
+        Ok(access)
     }
 
     /// The dataset, if the caller may read it.
-    pub(crate) async fn readable(&self, app: &App, caller: &Caller) -> Result<Access> {
-        let access = self.access(app, caller).await?;
+    pub(crate) async fn readable(&self, app: &App, by: &Identified) -> Result<Access> {
+        let access = self.access(app, by).await?;
         let denied = |_| Problem::denied("your token is not for reading: it needs the action `read`");
-        access.require(caller, Role::Reader).map_err(denied)?;
+        access.require(&by.caller, Role::Reader).map_err(denied)?;
         Ok(access)
     }
 
@@ -227,8 +229,10 @@ pub(crate) async fn create_dataset(
     Json(request): Json<CreateDataset>,
 ) -> Result<impl IntoResponse> {
     let new = request.into_new()?;
+    caller.visit.note(|entry| entry.dataset = Some(new.name.clone()));
     let owner = allow_create(app.catalog.as_ref(), &caller.caller, &new.name).await?;
     let dataset = lakegate_ingest::create_dataset(app.catalog.as_ref(), &app.lake, new, owner).await?;
+    caller.visit.about(&dataset);
     let location = format!("/v1/datasets/{}/{}", dataset.name.namespace(), dataset.name.dataset());
     let document = describe(&app, dataset, None).await;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(document)))
@@ -283,7 +287,7 @@ impl From<&Column> for ColumnDocument {
 ))]
 pub(crate) async fn show_dataset(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    caller: Identified,
     Path(path): Path<DatasetPath>,
 ) -> Result<axum::Json<DatasetDocument>> {
     let access = path.access(&app, &caller).await?;
@@ -297,12 +301,12 @@ pub(crate) async fn show_dataset(
 ))]
 pub(crate) async fn delete_dataset(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    caller: Identified,
     Path(path): Path<DatasetPath>,
 ) -> Result<StatusCode> {
     let access = path.access(&app, &caller).await?;
     let denied = |_| Problem::denied("deleting a dataset needs the role owner on it");
-    access.require(&caller, Role::Owner).map_err(denied)?;
+    access.require(&caller.caller, Role::Owner).map_err(denied)?;
     app.catalog.delete_dataset(access.dataset.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

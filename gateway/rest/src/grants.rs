@@ -110,19 +110,41 @@ impl Owned {
     }
 }
 
+impl std::fmt::Display for Owned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Instance => f.write_str("the instance"),
+            Self::Namespace(name) => write!(f, "namespace {name}"),
+            Self::Dataset(dataset) => write!(f, "dataset {}", dataset.name),
+        }
+    }
+}
+
+/// Whose a grant is, in words for the audit.
+fn whom(principal: Option<&str>, group: Option<&str>) -> String {
+    match (principal, group) {
+        (Some(name), _) => format!("principal {name}"),
+        (None, Some(name)) => format!("group {name}"),
+        (None, None) => "everyone".to_owned(),
+    }
+}
+
 /// The scope that a request names, if the caller owns it.
 async fn owned(app: &App, caller: &Identified, namespace: Option<&str>, dataset: Option<&str>) -> Result<Owned> {
     let (owned, role) = match (namespace, dataset) {
         (Some(_), Some(_)) => return Err(Problem::invalid("name a namespace or a dataset, not both")),
         (Some(namespace), None) => {
             let namespace = Namespace::new(namespace)?;
+            caller.visit.say(format_args!("on namespace {namespace}"));
             let role = app.catalog.role_on_namespace(&caller.caller, &namespace).await?;
             (Owned::Namespace(namespace), role)
         }
         (None, Some(dataset)) => {
             let name: DatasetName = dataset.parse()?;
+            caller.visit.note(|entry| entry.dataset = Some(name.clone()));
             let access = app.catalog.access(&caller.caller, &name).await?;
             let access = access.ok_or_else(|| Problem::dataset_not_found(&name))?;
+            caller.visit.about(&access.dataset);
             (Owned::Dataset(access.dataset), Some(access.role))
         }
         (None, None) => (Owned::Instance, app.catalog.role_on_instance(&caller.caller).await?),
@@ -165,13 +187,17 @@ pub(crate) async fn list_grants(
             if caller.principal()?.name != *name {
                 caller.instance_owner(&app).await?;
             }
-            app.catalog.grants_of(Grantee::Principal(find(&app, name).await?.id)).await?
+            let found = find(&app, name).await?;
+            caller.visit.say(format_args!("of principal {}", found.name));
+            app.catalog.grants_of(Grantee::Principal(found.id)).await?
         }
         (None, Some(name)) => {
             if !caller.caller.groups().any(|own| own == name) {
                 caller.instance_owner(&app).await?;
             }
-            app.catalog.grants_of(Grantee::Group(find_group(&app, name).await?.id)).await?
+            let found = find_group(&app, name).await?;
+            caller.visit.say(format_args!("of group {}", found.name));
+            app.catalog.grants_of(Grantee::Group(found.id)).await?
         }
         (None, None) => {
             let owned = owned(&app, &caller, query.namespace.as_deref(), query.dataset.as_deref()).await?;
@@ -244,6 +270,8 @@ pub(crate) async fn put_grant(
 ) -> Result<axum::Json<GrantDocument>> {
     let owned = owned(&app, &caller, request.namespace.as_deref(), request.dataset.as_deref()).await?;
     let grantee = grantee(&app, request.principal.as_deref(), request.group.as_deref(), request.public).await?;
+    let whom = whom(request.principal.as_deref(), request.group.as_deref());
+    caller.visit.say(format_args!("{} to {whom} on {owned}", request.role));
     match &owned {
         Owned::Dataset(dataset) if grantee == Grantee::Public && request.role == Role::Reader => {
             publish(&app, dataset, Visibility::Public).await?;
@@ -265,6 +293,7 @@ pub(crate) async fn delete_grant(
 ) -> Result<StatusCode> {
     let owned = owned(&app, &caller, query.namespace.as_deref(), query.dataset.as_deref()).await?;
     let grantee = grantee(&app, query.principal.as_deref(), query.group.as_deref(), query.public).await?;
+    caller.visit.say(format_args!("none to {} on {owned}", whom(query.principal.as_deref(), query.group.as_deref())));
     match &owned {
         Owned::Dataset(dataset) if grantee == Grantee::Public && dataset.visibility == Visibility::Public => {
             publish(&app, dataset, Visibility::Private).await?;

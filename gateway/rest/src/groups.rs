@@ -98,6 +98,7 @@ pub(crate) async fn create_group(
 ) -> Result<impl IntoResponse> {
     caller.instance_owner(&app).await?;
     let group = app.catalog.create_group(&request.name).await?;
+    caller.visit.say(&group.name);
     let location = format!("/v1/groups/{}", group.name);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(GroupDocument::from(group))))
 }

@@ -4,6 +4,7 @@
 //! become visible in one commit, or not at all.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::BodyDataStream;
@@ -11,7 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
-use lakegate_catalog::ErrorKind;
+use lakegate_catalog::{AuditEntry, ErrorKind};
 use lakegate_formats::Format;
 use lakegate_ingest::{Body, Create, IngestError, Packing, Push, Size, Stored};
 use lakegate_lake::Committed;
@@ -85,11 +86,19 @@ pub(crate) async fn ingest(
     let announced = announced(&headers);
     let plain = matches!(packing, Ok(Packing::None));
     let length = announced.filter(|_| plain);
+    let sent = AtomicU64::new(0);
     let size = Size { length, format: format.as_ref().ok().copied(), whole: false };
     let place = app.ingest.admit(&caller.caller, size).await?;
     let mut stream = body.into_data_stream();
     let done = async {
-        let received = stream.by_ref().map(|piece| piece.map_err(|_| IngestError::Truncated)).boxed();
+        let received = stream.by_ref().map(|piece| match piece {
+            Ok(bytes) => {
+                sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                Ok(bytes)
+            }
+            Err(_) => Err(IngestError::Truncated),
+        });
+        let received = received.boxed();
         let name = path.dataset_name(query.create)?;
         let create = if query.create { Create::IfMissing } else { Create::Never };
         let push = Push { caller: &caller.caller, name: &name, create, key: idempotency_key(&headers)? };
@@ -97,10 +106,24 @@ pub(crate) async fn ingest(
         app.ingest.push(&place, push, &mut body).await.map_err(|error| told(error, query.create))
     };
     let done = done.await;
+    caller.visit.note(|entry| note(entry, done.as_ref().ok(), sent.load(Ordering::Relaxed)));
     if done.is_err() {
         linger(&mut stream).await;
     }
     done.map(|stored| answer(&stored))
+}
+
+/// What the audit is told of a push: its bytes as they were sent, and what came of them.
+fn note(entry: &mut AuditEntry, stored: Option<&Stored>, sent: u64) {
+    entry.bytes = Some(sent);
+    if let Some(stored) = stored {
+        entry.dataset_id = Some(stored.dataset);
+        entry.version = Some(stored.committed.version);
+        entry.rows = Some(stored.committed.rows);
+        if stored.committed.duplicate {
+            entry.say("duplicate");
+        }
+    }
 }
 
 fn answer(stored: &Stored) -> Response {

@@ -9,6 +9,7 @@
 mod answer;
 mod answer_document;
 mod app;
+mod audit;
 mod caller;
 mod dataset_change;
 mod datasets;
@@ -20,6 +21,7 @@ mod grants;
 mod groups;
 mod health;
 mod ingest;
+mod jobs;
 mod login;
 mod maintenance;
 mod media;
@@ -44,7 +46,7 @@ mod versions;
 mod whoami;
 mod words;
 
-pub use app::App;
+pub use app::{Answers, App};
 pub use edge::{Adopt, Edge};
 pub use metrics::{Metrics, Totals};
 pub use openapi::{document, router};

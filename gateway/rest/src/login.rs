@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use chrono::{DateTime, TimeDelta, Utc};
+use lakegate_catalog::{Audited, NewPrincipal, Visit};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -51,11 +53,17 @@ pub(crate) struct LoggedIn {
 ))]
 pub(crate) async fn log_in(
     State(app): State<Arc<App>>,
+    Extension(visit): Extension<Arc<Visit>>,
     Client(from): Client,
     Json(request): Json<LogIn>,
 ) -> Result<impl IntoResponse> {
     let lasts = request.expires_in.map(|seconds| TimeDelta::seconds(seconds.clamp(1, 43_200).cast_signed()));
+    // A name that nobody can have may be a password in the wrong place.
+    if NewPrincipal::valid_name(&request.name) {
+        visit.say(&request.name);
+    }
     let (principal, token, expires_at) = app.door.log_in(&request.name, &request.password, from, lasts).await?;
+    visit.note(|entry| entry.by = Some(Audited::from(&principal)));
     let answer = LoggedIn { principal: principal.name, token: token.reveal().to_owned(), expires_at };
     Ok((StatusCode::CREATED, axum::Json(answer)))
 }

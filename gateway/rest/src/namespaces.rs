@@ -104,6 +104,7 @@ pub(crate) async fn create_namespace(
 ) -> Result<impl IntoResponse> {
     caller.instance_owner(&app).await?;
     let name = Namespace::new(&request.name)?;
+    caller.visit.say(&name);
     if !app.catalog.ensure_namespace(&name).await? {
         return Err(CatalogError::AlreadyExists { what: "namespace".into(), name: request.name }.into());
     }

@@ -12,13 +12,14 @@ use lakegate_catalog::ErrorKind;
 use tracing::Instrument as _;
 
 use crate::app::App;
+use crate::audit;
 use crate::problem::Problem;
 use crate::trace::TRACE;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The middleware that wraps every route.
-pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let method = request.method().clone();
     // The template, not the path: dataset names stay out of metrics.
@@ -40,7 +41,9 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     let outer = traced.clone();
     let span = tracing::info_span!("request", request_id = %id, %method, route, client);
     async {
+        let visit = audit::begin(app.engine.trail(), &mut request, &route, &id).await;
         let response = next.run(request).await;
+        audit::end(&visit, &method, &route, &response);
         let response = finished(response, &id);
         let status = response.status().as_u16();
         traced.record("http.response.status_code", status);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use lakegate_catalog::{Access, Caller, Dataset, DatasetChange, Mask, Policy, Role};
+use lakegate_catalog::{Access, Dataset, DatasetChange, Mask, Policy, Role};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -44,10 +44,10 @@ pub(crate) enum MaskDocument {
     Expression(String),
 }
 
-async fn owned(app: &App, caller: &Caller, path: &DatasetPath) -> Result<Access> {
+async fn owned(app: &App, caller: &Identified, path: &DatasetPath) -> Result<Access> {
     let access = path.access(app, caller).await?;
     let denied = |_| Problem::denied("a policy is for owners of the dataset");
-    access.require(caller, Role::Owner).map_err(denied)?;
+    access.require(&caller.caller, Role::Owner).map_err(denied)?;
     Ok(access)
 }
 
@@ -63,7 +63,7 @@ async fn set(app: &App, dataset: &Dataset, policy: Policy) -> Result<()> {
 ))]
 pub(crate) async fn show_policy(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    caller: Identified,
     Path(path): Path<DatasetPath>,
 ) -> Result<axum::Json<PolicyDocument>> {
     let access = owned(&app, &caller, &path).await?;
@@ -77,7 +77,7 @@ pub(crate) async fn show_policy(
 ))]
 pub(crate) async fn put_policy(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    caller: Identified,
     Path(path): Path<DatasetPath>,
     Json(request): Json<PolicyDocument>,
 ) -> Result<axum::Json<PolicyDocument>> {
@@ -95,7 +95,7 @@ pub(crate) async fn put_policy(
 ))]
 pub(crate) async fn delete_policy(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    caller: Identified,
     Path(path): Path<DatasetPath>,
 ) -> Result<StatusCode> {
     let access = owned(&app, &caller, &path).await?;

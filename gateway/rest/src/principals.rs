@@ -152,6 +152,7 @@ pub(crate) async fn create_principal(
     caller.instance_owner(&app).await?;
     let new = NewPrincipal { name: request.name, kind: request.kind, external: request.external };
     let principal = app.catalog.create_principal(new).await?;
+    caller.visit.say(&principal.name);
     let location = format!("/v1/principals/{}", principal.name);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(PrincipalDocument::from(principal))))
 }

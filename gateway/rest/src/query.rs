@@ -19,7 +19,7 @@ use crate::caller::Identified;
 use crate::extract::{Json, Query, whole};
 use crate::problem::{Problem, Result};
 use crate::trace::step;
-use crate::{refusals, strict_json, tag, words};
+use crate::{audit, refusals, strict_json, tag, words};
 
 /// A question.
 #[derive(Deserialize, ToSchema)]
@@ -113,14 +113,14 @@ pub(crate) struct AnswerQuery {
     responses(Rows, refusals::NotFound, refusals::NotAcceptable, refusals::Conflict, refusals::Cancelled))]
 pub(crate) async fn query(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    Identified { caller, visit }: Identified,
     Query(how): Query<AnswerQuery>,
     headers: HeaderMap,
     Json(question): Json<Question>,
 ) -> Result<Response> {
     let started = Instant::now();
     let format = answer_format(how.format.as_deref().or(question.format.as_deref()), &headers)?;
-    let request = question.request(format, &app, &headers)?;
+    let request = audit::asked(&visit, question.request(format, &app, &headers)?);
     let stream = step!("plan", app.engine.query(&caller, request)).await?;
     step!("run", answer(format, stream, started, Keep::Nowhere)).await
 }
@@ -137,14 +137,14 @@ pub(crate) async fn query(
     ))]
 pub(crate) async fn query_by_url(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    Identified { caller, visit }: Identified,
     Query(asked): Query<AskedByUrl>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let started = Instant::now();
     let question = Question::try_from(asked)?;
     let format = answer_format(question.format.as_deref(), &headers)?;
-    let request = question.request(format, &app, &headers)?;
+    let request = audit::asked(&visit, question.request(format, &app, &headers)?);
     let asked = tag::Asked::of(&request, format, &caller);
     let prepared = app.engine.prepare(&caller, request).await?;
     let tag = prepared.fingerprint().map(|read| asked.tag(&read));
@@ -176,6 +176,7 @@ impl Question {
             namespace: None,
             time_zone: None,
             keep_types: false,
+            ..QueryRequest::default()
         })
     }
 }
@@ -198,7 +199,7 @@ fn params(value: serde_json::Value) -> Result<Params> {
 }
 
 /// `250ms`, `30s`, `5m`, `1h`.
-fn duration(text: &str) -> Result<Duration> {
+pub(crate) fn duration(text: &str) -> Result<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let millis = match unit {

@@ -44,13 +44,15 @@ pub(crate) struct ReceiptPath {
 ))]
 pub(crate) async fn show_receipt(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    Identified { caller, visit }: Identified,
     Path(path): Path<ReceiptPath>,
 ) -> Result<axum::Json<ReceiptDocument>> {
     let unknown =
         || Problem::new(ErrorKind::NotFound, "receipt_not_found", "no such receipt, or you may not see its dataset");
     let receipt = Receipt::decode(&path.receipt).ok_or_else(unknown)?;
     let access = app.catalog.access_by_id(&caller, receipt.dataset).await?.ok_or_else(unknown)?;
+    visit.about(&access.dataset);
+    visit.note(|entry| entry.version = Some(receipt.version));
     if receipt.version == 0 {
         // No push makes the version that a dataset begins with.
         return Err(unknown());

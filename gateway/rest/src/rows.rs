@@ -21,7 +21,7 @@ use crate::datasets::DatasetPath;
 use crate::extract::{Path, Query};
 use crate::problem::{Problem, Result};
 use crate::query::{answer_format, rows_limit};
-use crate::{refusals, words};
+use crate::{audit, refusals, words};
 
 const NEXT: HeaderName = HeaderName::from_static("lakegate-next-cursor");
 
@@ -83,7 +83,7 @@ fn which(dataset: &Dataset) -> String {
 )]
 pub(crate) async fn read_rows(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    caller: Identified,
     Path(path): Path<DatasetPath>,
     Query(asked): Query<ReadRows>,
     headers: HeaderMap,
@@ -123,7 +123,7 @@ pub(crate) async fn read_rows(
         in_order: true,
         ..QueryRequest::default()
     };
-    let stream = app.engine.query(&caller, request).await?;
+    let stream = app.engine.query(&caller.caller, audit::asked(&caller.visit, request)).await?;
     let mut response = answer(format, stream, started, Keep::Nowhere).await?;
     let read = limit.map(|limit| offset + limit);
     if let Some(offset) = read.filter(|read| snapshot.rows().is_some_and(|rows| rows > *read)) {

@@ -179,6 +179,7 @@ pub(crate) async fn create_token(
     }
     let new = NewToken { principal: principal.id, name: request.name, hash: token.hash(), expires_at, scope };
     let record = app.catalog.create_token(new).await?;
+    caller.visit.say(format_args!("{} of {}", record.id, principal.name));
     let created = CreatedToken { token_record: document(&principal, record), token: token.reveal().to_owned() };
     Ok((StatusCode::CREATED, axum::Json(created)))
 }

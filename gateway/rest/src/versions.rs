@@ -82,7 +82,7 @@ pub(crate) struct VersionList {
 ))]
 pub(crate) async fn list_versions(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    caller: Identified,
     Path(path): Path<DatasetPath>,
     Query(list): Query<ListVersions>,
 ) -> Result<Json<VersionList>> {

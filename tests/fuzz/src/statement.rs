@@ -34,7 +34,7 @@ pub fn statement(bytes: &[u8]) {
     };
     let named = checked.relations().iter().filter_map(|relation| match relation {
         Relation::Dataset { name, part: Part::Rows(_) | Part::Versions, .. } => Some((name.to_string(), 300)),
-        Relation::InformationSchema(_) => None,
+        Relation::InformationSchema(_) | Relation::System(_) => None,
     });
     let _ = checked.check_width(&named.collect::<HashMap<_, _>>(), &FUNCTIONS);
     complete(&checked);
@@ -49,6 +49,7 @@ fn complete(checked: &Statement) {
         .map(|relation| match relation {
             Relation::Dataset { name, table, .. } => (name.namespace().to_string(), table.clone()),
             Relation::InformationSchema(view) => ("information_schema".to_owned(), view.name().to_owned()),
+            Relation::System(view) => ("system".to_owned(), view.name().to_owned()),
         })
         .collect();
     let mut seen = Seen::default();

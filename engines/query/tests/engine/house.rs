@@ -15,6 +15,7 @@ use lakegate_query::{Engine, EngineOptions, Params, QueryError, QueryRequest, Qu
 
 pub(crate) struct House {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) catalog: Arc<MemoryCatalog>,
     pub(crate) owner: Caller,
     _spill: tempfile::TempDir,
 }
@@ -29,6 +30,7 @@ pub(crate) fn options(spill: &std::path::Path) -> EngineOptions {
         threads: 2,
         timeout: Duration::from_secs(60),
         max_timeout: Duration::from_secs(60),
+        max_background: Duration::from_secs(120),
         max_concurrent: 4,
     }
 }
@@ -61,8 +63,8 @@ impl House {
         let spill = tempfile::tempdir().expect("spill folder");
         let mut options = options(spill.path());
         change(&mut options);
-        let engine = Engine::new(options, catalog, lake).expect("engine");
-        Self { engine: Arc::new(engine), owner: Caller::from(owner), _spill: spill }
+        let engine = Engine::new(options, Arc::clone(&catalog) as Arc<_>, lake).expect("engine");
+        Self { engine: Arc::new(engine), catalog, owner: Caller::from(owner), _spill: spill }
     }
 
     pub(crate) async fn start(&self, request: QueryRequest) -> Result<QueryStream, QueryError> {

@@ -1,5 +1,6 @@
 //! The engine as its callers use it: a catalog and a lake in memory, SQL in, rows out.
 
+mod audit;
 mod describing;
 mod house;
 mod limits;

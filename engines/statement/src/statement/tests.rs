@@ -112,7 +112,7 @@ fn constructs_that_the_planner_would_ignore_are_refused() {
 #[test]
 fn relations_are_found_wherever_they_hide() {
     let sql = "WITH c AS (SELECT * FROM a.one) SELECT (SELECT max(x) FROM A.Two), y FROM c JOIN (SELECT * FROM \"a\".three) t \
-               ON t.i IN (SELECT i FROM lake.a.four) WHERE EXISTS (SELECT 1 FROM information_schema.tables) ORDER BY (SELECT 1 FROM a.one)";
+               ON t.i IN (SELECT i FROM lake.a.four) WHERE EXISTS (SELECT 1 FROM information_schema.tables) ORDER BY (SELECT 1 FROM a.one), (SELECT 1 FROM System.Jobs)";
     let names: Vec<String> = parse(sql)
         .expect("parses")
         .relations
@@ -120,9 +120,10 @@ fn relations_are_found_wherever_they_hide() {
         .map(|relation| match relation {
             Relation::Dataset { name, .. } => name.to_string(),
             Relation::InformationSchema(view) => view.name().to_owned(),
+            Relation::System(view) => view.name().to_owned(),
         })
         .collect();
-    assert_eq!(names, ["a.four", "a.one", "a.three", "a.two", "tables"]);
+    assert_eq!(names, ["a.four", "a.one", "a.three", "a.two", "tables", "jobs"]);
 }
 
 #[test]
@@ -186,6 +187,9 @@ fn a_version_that_would_be_lost_is_refused() {
         ("SELECT * FROM generate_series(1, 2) FOR VERSION AS OF 1", "invalid_as_of"),
         ("WITH t AS (SELECT 1) SELECT * FROM t@v1", "invalid_dataset_name"),
         ("SELECT * FROM information_schema.tables@v1", "not_supported"),
+        ("SELECT * FROM system.audit@v1", "not_supported"),
+        ("SELECT * FROM system.jobs FOR TIMESTAMP AS OF '2026-01-01T00:00:00Z'", "not_supported"),
+        ("SELECT * FROM system.audit$versions", "not_supported"),
         ("SELECT * FROM a.b$versions@v1", "invalid_as_of"),
         ("DESCRIBE a.b@v1", "not_supported"),
     ] {
@@ -214,6 +218,7 @@ fn what_shows_is_a_query_on_information_schema() {
         ("SHOW COLUMNS IN a.b ILIKE 'x%'", "AND column_name ILIKE 'x%'"),
         ("DESCRIBE a.b", "table_name = 'b'"),
         ("DESC lake.a.b", "table_name = 'b'"),
+        ("DESCRIBE system.audit", "WHERE table_schema = 'system' AND table_name = 'audit' ORDER"),
     ] {
         let query = parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}")).query.to_string();
         assert!(query.contains(expected), "{sql}: {query}");
@@ -244,6 +249,7 @@ fn names_that_are_no_datasets_get_their_own_answers() {
         ("SELECT * FROM '/etc/passwd'", "invalid_dataset_name"),
         ("SELECT * FROM \"file:///etc/passwd\"", "invalid_dataset_name"),
         ("SELECT * FROM information_schema.df_settings", "dataset_not_found"),
+        ("SELECT * FROM system.secrets", "dataset_not_found"),
         ("SELECT * FROM a.\"B\"", "dataset_not_found"),
         ("SELECT * FROM read_csv('/etc/passwd')", "unknown_function"),
     ] {
