@@ -10,11 +10,13 @@
 //! - [`pushes`]: small durable pushes by 1, 8 and 64 clients, and as a table grows old
 //! - [`flight`]: Flight SQL beside plain DataFusion, a server of prepared batches, and the Parquet writer
 //! - [`catalog`]: who may do what, 100,000 datasets, policies beside the same predicates written by hand
+//! - [`claims`]: jobs that several workers take and end
 //! - [`footprint`]: start-up time and idle memory
 //! - [`counts`]: instructions of the inner loops, by valgrind
 
 mod answers;
 mod catalog;
+mod claims;
 mod counts;
 mod flight;
 mod footprint;
@@ -42,6 +44,7 @@ const SUITES: &[&str] = &[
     "authorise",
     "namespace",
     "policies",
+    "claims",
     "footprint",
     "counts",
 ];
@@ -75,6 +78,7 @@ async fn run(wanted: &[&str]) -> Result {
             "authorise" => catalog::authorise(&record).await?,
             "namespace" => catalog::namespace(&record).await?,
             "policies" => catalog::policies(&record).await?,
+            "claims" => claims::run(&record).await?,
             "footprint" => footprint::run(&record).await?,
             _ => counts::run(&record).await?,
         }

@@ -29,6 +29,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("authorise", "us"),
     ("namespace", "ms"),
     ("policies", "ms"),
+    ("claims", "per_second"),
     ("footprint", "ms"),
     ("footprint", "idle_bytes"),
     ("counts", "instructions"),
