@@ -39,6 +39,8 @@ impl Refusal {
                 tracing::error!(%cause, "the catalog's store has no room");
                 Self::Full
             }
+            // Passwords are looked at by gateways.
+            CatalogError::TooManyPasswords => Self::Unavailable,
             CatalogError::Store(cause) => {
                 tracing::error!(%cause, "the catalog's store failed");
                 Self::Unavailable

@@ -115,6 +115,9 @@ pub enum CatalogError {
         /// Its id.
         job: String,
     },
+    /// More passwords are to be looked at than may wait for it.
+    #[error("too many passwords are being looked at: try again in a few seconds")]
+    TooManyPasswords,
     /// The store behind the catalog failed or could not be reached.
     #[error("the catalog's store failed: {0}")]
     Store(#[source] Box<dyn StdError + Send + Sync>),
@@ -135,6 +138,7 @@ impl CatalogError {
             Self::AlreadyExists { .. } | Self::LastOwner | Self::NotEmpty { .. } | Self::NotHeld { .. } => {
                 ErrorKind::Conflict
             }
+            Self::TooManyPasswords => ErrorKind::Overloaded,
             Self::Store(_) | Self::Full(_) => ErrorKind::Unavailable,
             Self::Corrupt(_) => ErrorKind::Internal,
         }
@@ -149,6 +153,7 @@ impl CatalogError {
             Self::LastOwner => "last_owner",
             Self::NotEmpty { .. } => "namespace_not_empty",
             Self::NotHeld { .. } => "job_not_held",
+            Self::TooManyPasswords => "too_many_passwords",
             Self::Store(_) => "catalog_unavailable",
             Self::Full(_) => "storage_full",
             Self::Corrupt(_) => "internal",

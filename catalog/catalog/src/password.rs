@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// The hash of a password, with a salt of its own. Takes some 20 ms of a thread that may wait.
+    /// The hash of a password, with a salt of its own. Takes a processor, on a thread that may wait, for the time of its cost.
     ///
     /// Errors: `Invalid` for a password of less than 8 or more than 256 characters.
     pub async fn of(password: &str) -> Result<Self> {
@@ -77,8 +77,8 @@ fn make(password: &str) -> Result<PasswordHash> {
 
 /// Runs what takes a processor for a while on a thread for such, a few at a time.
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let _waiting = LINE.try_acquire().map_err(CatalogError::store)?;
-    let turn = tokio::time::timeout(PATIENCE, TURNS.acquire()).await.map_err(CatalogError::store)?;
+    let _waiting = LINE.try_acquire().map_err(|_| CatalogError::TooManyPasswords)?;
+    let turn = tokio::time::timeout(PATIENCE, TURNS.acquire()).await.map_err(|_| CatalogError::TooManyPasswords)?;
     let _turn = turn.map_err(CatalogError::store)?;
     tokio::task::spawn_blocking(work).await.map_err(CatalogError::store)
 }
@@ -206,6 +206,13 @@ mod tests {
         for bad in ["", "x", "$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g", "$2b$12$x"] {
             assert!(PasswordHash::try_from(bad.to_owned()).is_err(), "{bad}");
         }
+
+        // Here, for all tests of a process wait in one line.
+        let all = (0..LINE.available_permits() + 8).map(|_| PasswordHash::of("correct horse"));
+        let made = futures::future::join_all(all).await;
+        let refused: Vec<_> = made.iter().filter_map(|made| made.as_ref().err()).collect();
+        assert!(refused.len() >= 8, "only so many wait");
+        assert!(refused.iter().all(|error| error.code() == "too_many_passwords"), "{refused:?}");
     }
 
     #[test]

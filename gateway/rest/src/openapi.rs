@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::{
-    dataset_change, datasets, docs, edge, events, grants, groups, health, ingest, login, maintenance, metrics,
+    dataset_change, datasets, docs, edge, events, grants, groups, health, ingest, jobs, login, maintenance, metrics,
     namespaces, observe, page, policy, principals, queries, query, receipts, refusals, rows, tokens, versions, whoami,
 };
 
@@ -44,6 +44,11 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(query::query, query::query_by_url))
         .routes(routes!(queries::list_queries))
         .routes(routes!(queries::show_query, queries::cancel_query))
+        .routes(routes!(jobs::list_jobs, jobs::submit::submit_job))
+        .routes(routes!(jobs::show_job, jobs::cancel_job))
+        .routes(routes!(jobs::show_log))
+        .routes(routes!(jobs::follow::follow_job))
+        .routes(routes!(jobs::result::job_result))
         .routes(routes!(receipts::show_receipt))
         .routes(routes!(whoami::whoami))
         .routes(routes!(principals::list_principals, principals::create_principal))
