@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import os
+import time
 from collections import Counter, defaultdict
 
 import pyarrow
@@ -130,6 +131,16 @@ def a_query(case):
     return {"id": call(case, "POST", "/v1/query", json={"sql": "SELECT 1"})["query_id"]}
 
 
+def a_job(case):
+    """One that is done, so that there is a result to fetch; whoever cancels it leaves it as it is."""
+    if not JOB:
+        made = call(case, "POST", "/v1/jobs", json={"kind": "query", "sql": "SELECT 1 AS one"})
+        while call(case, "GET", f"/v1/jobs/{made['id']}")["state"] in ("waiting", "running"):
+            time.sleep(0.02)
+        JOB["id"] = made["id"]
+    return JOB
+
+
 def a_group(case):
     return {"name": call(case, "POST", "/v1/groups", json={"name": new_name()})["name"]}
 
@@ -148,6 +159,7 @@ def a_namespace(case):
 
 PATCHES = itertools.count()
 PATCHED = {}
+JOB = {}
 PATHS = {
     "DELETE /v1/groups/{name}": a_group,
     "GET /v1/groups/{name}/members": a_group,
@@ -163,6 +175,11 @@ PATHS = {
     "DELETE /v1/tokens/{id}": a_token,
     "DELETE /v1/queries/{id}": a_query,
     "GET /v1/queries/{id}": a_query,
+    "GET /v1/jobs/{id}": a_job,
+    "DELETE /v1/jobs/{id}": a_job,
+    "GET /v1/jobs/{id}/log": a_job,
+    "GET /v1/jobs/{id}/events": a_job,
+    "GET /v1/jobs/{id}/result": a_job,
     "GET /v1/receipts/{receipt}": lambda case: {"receipt": next(RECEIPTS)},
 }
 RECEIPTS = itertools.cycle(SEED["receipts"])
@@ -207,6 +224,8 @@ def query(case, asked):
         for name in list(asked)[1:]:
             del asked[name]
         asked.update({name: there[name] for name in asked if name in there})
+    elif label == "GET /v1/jobs" and "dataset" in asked:
+        asked["dataset"] = f"demo.{TARGETS()}"
     elif label == "GET /v1/tokens" and "principal" in asked:
         asked["principal"] = SEED["service"]
     elif label.endswith("/ingest"):
@@ -320,7 +339,7 @@ def before_call(context, case, kwargs):
     protect(case)
 
 
-ENDLESS = {"GET /v1/events"}
+ENDLESS = {"GET /v1/events", "GET /v1/jobs/{id}/events"}
 
 
 def waits(asked):

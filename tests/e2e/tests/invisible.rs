@@ -45,6 +45,9 @@ const REQUESTS: &[(&str, &str, Option<&str>)] = &[
     ("POST", "/v1/query", Some(r#"{"sql":"SHOW COLUMNS FROM NS.NAME"}"#)),
     ("GET", "/v1/query?sql=SELECT+n+FROM+NS.NAME", None),
     ("GET", "/v1/datasets?namespace=NS", None),
+    ("GET", "/v1/jobs?dataset=NS.NAME", None),
+    ("POST", "/v1/jobs", Some(r#"{"kind":"query","sql":"SELECT * FROM NS.NAME"}"#)),
+    ("POST", "/v1/jobs", Some(r#"{"kind":"query","sql":"SELECT 1","as_of":{"NS.NAME":1}}"#)),
 ];
 
 struct House {

@@ -1,6 +1,8 @@
 //! The real binary, from outside. One file per thing that a client can ask for; [`lakegate_e2e`] is how.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod cache;
@@ -34,6 +36,12 @@ mod hostile;
 mod invisible;
 #[cfg(test)]
 mod issuers;
+#[cfg(test)]
+mod jobs;
+#[cfg(test)]
+mod jobs_faults;
+#[cfg(test)]
+mod jobs_sight;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
