@@ -229,7 +229,7 @@ impl Visit {
 
     /// One that nobody is told of, unless its credential is refused.
     pub fn passing(trail: &Arc<Trail>, entry: AuditEntry) -> Self {
-        Self { whole: false, ..Self::begin(trail, entry) }
+        Self { trail: Arc::clone(trail), entry: Mutex::new(Some(entry)), whole: false }
     }
 
     /// Notes what has become known; nothing when it is told already.

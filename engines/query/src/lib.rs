@@ -39,7 +39,7 @@ mod zoned;
 pub use background::{BackgroundQuery, KeptAnswer, KeptColumn};
 pub use engine::{Description, Engine, EngineOptions, PreparedQuery, QueryRequest, Usage};
 pub use error::{QueryError, Result};
-pub use lakegate_statement::{AsOf, MAX_STATEMENT, Moment, Params, Position, StatementError, TypedValue};
+pub use lakegate_statement::{AsOf, MAX_STATEMENT, Moment, Params, Position, StatementError, SystemView, TypedValue};
 pub use policy::visible_columns;
 pub use record::{QueryInfo, QueryState, Viewer};
 pub use stream::QueryStream;

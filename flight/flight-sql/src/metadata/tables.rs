@@ -9,9 +9,9 @@ use arrow_flight::sql::{
 };
 use arrow_flight::{FlightDescriptor, FlightInfo};
 use futures::StreamExt as _;
-use lakegate_catalog::{Access, Dataset, DatasetKind, DatasetName, Namespace, Page};
+use lakegate_catalog::{Access, Action, Dataset, DatasetKind, DatasetName, Namespace, Page};
 use lakegate_lake::types::arrow_schema;
-use lakegate_query::Params;
+use lakegate_query::{Params, SystemView};
 use prost::Message as _;
 use tonic::Response;
 
@@ -27,6 +27,9 @@ const MOST: usize = 20_000;
 const INFORMATION_SCHEMA: &str = "information_schema";
 /// Its views.
 const VIEWS: [&str; 3] = ["columns", "schemata", "tables"];
+
+/// What the instance knows of its own doings, for who may read it.
+const SYSTEM: &str = "system";
 
 const TABLE: &str = "TABLE";
 const VIEW: &str = "VIEW";
@@ -58,6 +61,9 @@ pub(super) async fn schemas(flight: &Flight, asked: &Asked, command: CommandGetD
     let visible = visible(flight, asked).await?;
     let mut names: BTreeSet<&str> = visible.iter().map(|dataset| dataset.name.namespace().as_str()).collect();
     names.insert(INFORMATION_SCHEMA);
+    if reads_system(asked) {
+        names.insert(SYSTEM);
+    }
     for name in names {
         found.append(CATALOG, name);
     }
@@ -73,9 +79,11 @@ pub(super) async fn tables(flight: &Flight, asked: &Asked, command: CommandGetTa
         let schema = if with_schema { of_dataset(&dataset)? } else { Schema::empty().into() };
         found.append(CATALOG, namespace, table, kind(&dataset), &schema).map_err(Failure::defect)?;
     }
-    for view in VIEWS {
-        let schema = if with_schema { of_view(flight, asked, view).await? } else { Schema::empty().into() };
-        found.append(CATALOG, INFORMATION_SCHEMA, view, VIEW, &schema).map_err(Failure::defect)?;
+    let system = SystemView::ALL.map(|view| (SYSTEM, view.name()));
+    let system = system.into_iter().filter(|_| reads_system(asked));
+    for (namespace, view) in VIEWS.map(|view| (INFORMATION_SCHEMA, view)).into_iter().chain(system) {
+        let schema = if with_schema { of_view(flight, asked, namespace, view).await? } else { Schema::empty().into() };
+        found.append(CATALOG, namespace, view, VIEW, &schema).map_err(Failure::defect)?;
     }
     found.build().map_err(Failure::defect)
 }
@@ -93,10 +101,14 @@ fn of_dataset(dataset: &Dataset) -> Result<SchemaRef> {
     Ok(of_table(&schema, dataset.name.namespace().as_str(), dataset.name.dataset()))
 }
 
-async fn of_view(flight: &Flight, asked: &Asked, view: &str) -> Result<SchemaRef> {
-    let request = asked.session.request(&format!("SELECT * FROM {INFORMATION_SCHEMA}.{view}"), Params::None);
+fn reads_system(asked: &Asked) -> bool {
+    asked.caller.may(Action::Read) && asked.caller.on_instance().principal().is_some()
+}
+
+async fn of_view(flight: &Flight, asked: &Asked, namespace: &str, view: &str) -> Result<SchemaRef> {
+    let request = asked.session.request(&format!("SELECT * FROM {namespace}.{view}"), Params::None);
     let found = flight.engine.describe(&asked.caller, request).await?;
-    Ok(of_table(&found.schema, INFORMATION_SCHEMA, view))
+    Ok(of_table(&found.schema, namespace, view))
 }
 
 /// `CommandGetTableTypes`.
