@@ -62,7 +62,7 @@ impl Reading {
             versions.iter().map(|version| Read { name: name.clone(), id: *id, version: Some(*version) })
         });
         let others = self.names.iter().filter_map(|(id, name)| {
-            let name = name.parse().ok().filter(|name| !self.read.contains_key(name))?;
+            let name = name.parse::<DatasetName>().ok().filter(|name| !self.read.contains_key(name))?;
             Some(Read { name, id: *id, version: None })
         });
         at_versions.chain(others).collect()

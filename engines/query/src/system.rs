@@ -19,7 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::stream;
-use lakegate_catalog::{Action, AuditFilter, Caller, Catalog, JobFilter, Page, PrincipalId, Role};
+use lakegate_catalog::{Action, AuditFilter, Caller, Catalog, CatalogError, JobFilter, Page, PrincipalId, Role};
 use lakegate_statement::SystemView;
 use tokio::runtime::Handle;
 
@@ -145,7 +145,7 @@ impl Pages {
     /// The rows of a page, and the cursor of the next.
     async fn ask(&self, page: &Page) -> DataFusionResult<(RecordBatch, Option<String>)> {
         let Self { relation: Relation { view, catalog, schema, .. }, filter } = self;
-        let failed = |e| DataFusionError::External(Box::new(e));
+        let failed = |e: CatalogError| DataFusionError::External(Box::new(e));
         let (columns, next) = match view {
             SystemView::Audit => {
                 let found = catalog.audit(filter, page).await.map_err(failed)?;

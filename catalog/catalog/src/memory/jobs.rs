@@ -65,11 +65,13 @@ fn delta(duration: Duration) -> TimeDelta {
 }
 
 impl State {
-    /// Gives jobs back whose lease is over.
-    fn give_back(&mut self) {
+    /// Gives jobs back whose lease is over; whether there were any.
+    fn give_back(&mut self) -> bool {
+        let mut any = false;
         let mut ended = Vec::new();
         let over = |job: &Job| job.state == JobState::Running && job.lease_until.is_some_and(|until| until < now());
         for kept in self.work.jobs.values_mut().filter(|kept| over(&kept.job)) {
+            any = true;
             if kept.job.cancelled {
                 kept.end(JobState::Cancelled);
             } else if kept.job.attempts >= kept.job.max_attempts {
@@ -82,6 +84,7 @@ impl State {
             ended.push(JobEnd::from(&kept.job));
         }
         ended.into_iter().for_each(|end| self.tell(Change::JobEnded(end)));
+        any
     }
 
     /// The job that comes next.
@@ -197,8 +200,7 @@ impl Jobs for MemoryCatalog {
             woken.as_mut().enable();
             let there = {
                 let mut state = self.state.lock();
-                state.give_back();
-                state.next_job(claim).is_some()
+                state.give_back() || state.next_job(claim).is_some()
             };
             let left = end.saturating_duration_since(Instant::now());
             if there || left.is_zero() {
