@@ -241,7 +241,7 @@ fn state(text: &str) -> Result<JobState> {
 }
 
 fn kind(text: String) -> Result<String> {
-    let word = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let word = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if word { Ok(text) } else { Err(Problem::invalid("kind must be a word such as `query`")) }
 }
 

@@ -139,8 +139,8 @@ impl Broken {
             Self::Format(error) => (error.kind(), error.code(), error.to_string()),
             Self::Catalog(error) => (error.kind(), error.code(), error.to_string()),
         };
-        // Those of the engine have words for everybody; what else fails may name hosts and paths.
-        let hidden = !matches!(self, Self::Query(_)) && matches!(kind, ErrorKind::Unavailable | ErrorKind::Internal);
+        // What fails elsewhere may name hosts and paths; damage has words for everybody.
+        let hidden = code != "dataset_damaged" && matches!(kind, ErrorKind::Unavailable | ErrorKind::Internal);
         if hidden {
             tracing::warn!(job = %task.job.id, code, detail, "a statement in the background failed");
         }
