@@ -254,8 +254,8 @@ fn bytes_of(batch: &RecordBatch) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use lakegate_catalog::JobId;
     use arrow::array::{ArrayRef, Int64Array, IntervalYearMonthArray, StringArray, TimestampSecondArray};
+    use lakegate_catalog::JobId;
 
     use super::*;
 

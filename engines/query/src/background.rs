@@ -102,7 +102,7 @@ pub struct KeptColumn {
 
 #[cfg(test)]
 mod tests {
-    use lakegate_catalog::{MemoryCatalog, NewPrincipal, PrincipalKind, Principals as _, Groups as _};
+    use lakegate_catalog::{Groups as _, MemoryCatalog, NewPrincipal, PrincipalKind, Principals as _};
     use serde_json::json;
 
     use super::*;

@@ -7,7 +7,7 @@ use arrow::datatypes::{Field, SchemaRef};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt, stream};
 use lakegate_catalog::ErrorKind;
 use lakegate_formats::{Format, FormatError, RowEncoder, unique_names};
 use lakegate_lake::types::answered_type;

@@ -145,7 +145,8 @@ async fn a_policy_holds_in_the_background() -> Result {
     owner.create("hr.people", &[("id", "bigint"), ("owner", "string"), ("salary", "double")]).await?.expect(201)?;
     let rows = "{\"id\":1,\"owner\":\"ada\",\"salary\":10}\n{\"id\":2,\"owner\":\"bob\",\"salary\":20}\n";
     owner.push("hr.people", rows).await?.expect(200)?;
-    let policy = json!({ "row_filter": "owner = current_principal() OR is_member('staff')", "masks": { "salary": "hidden" } });
+    let policy =
+        json!({ "row_filter": "owner = current_principal() OR is_member('staff')", "masks": { "salary": "hidden" } });
     owner.send(Method::PUT, "/v1/datasets/hr/people/policy", &policy).await?.expect(200)?;
     let ada = principal(owner, "ada").await?;
     let grant = json!({ "principal": "ada", "role": "reader", "dataset": "hr.people" });

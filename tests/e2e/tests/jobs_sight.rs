@@ -84,9 +84,12 @@ async fn nobody_sees_the_jobs_of_others_but_owners_and_maintainers() -> Result {
     assert_eq!(listed(&reader, about).await?, [] as [Value; 0]);
     bob.get(&format!("/v1/jobs?{about}")).await?.expect_problem(404, "dataset_not_found")?;
     let seen = [200, 200, 200, 404, 202];
-    for (told, client, expected) in
-        [("a maintainer", &keeper, seen), ("the owner", owner, seen), ("a reader", &reader, ABSENT), ("bob", &bob, ABSENT)]
-    {
+    for (told, client, expected) in [
+        ("a maintainer", &keeper, seen),
+        ("the owner", owner, seen),
+        ("a reader", &reader, ABSENT),
+        ("bob", &bob, ABSENT),
+    ] {
         assert_eq!(answers(client, &path).await?, expected, "{told}");
     }
     keeper.get(&format!("{path}/result")).await?.expect_problem(404, "result_not_found")?;

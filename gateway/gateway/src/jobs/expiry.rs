@@ -60,13 +60,14 @@ async fn forget_one(catalog: &dyn Catalog, lake: &Lake, job: &Job) -> bool {
 
 /// Removes results of which no job knows.
 async fn remove_strays(catalog: &dyn Catalog, lake: &Lake) {
-    let removed = lake.results().map_err(|error| error.to_string()).try_for_each_concurrent(AT_ONCE, |hold| async move {
-        // A job is there before anything of it is.
-        if catalog.job(hold.job).await.map_err(|error| error.to_string())?.is_some() {
-            return Ok(());
-        }
-        lake.remove_result(hold).await.map_err(|error| error.to_string())
-    });
+    let removed =
+        lake.results().map_err(|error| error.to_string()).try_for_each_concurrent(AT_ONCE, |hold| async move {
+            // A job is there before anything of it is.
+            if catalog.job(hold.job).await.map_err(|error| error.to_string())?.is_some() {
+                return Ok(());
+            }
+            lake.remove_result(hold).await.map_err(|error| error.to_string())
+        });
     if let Err(error) = removed.await {
         tracing::debug!(%error, "results without a job cannot be looked for");
     }

@@ -130,9 +130,11 @@ impl Broken {
             Self::Unreadable => {
                 (ErrorKind::Unsupported, "not_supported", "this version of Lakegate cannot read the job".to_owned())
             }
-            Self::NobodyAsked => {
-                (ErrorKind::NotFound, "principal_not_found", "who asked for the statement does not exist any more".to_owned())
-            }
+            Self::NobodyAsked => (
+                ErrorKind::NotFound,
+                "principal_not_found",
+                "who asked for the statement does not exist any more".to_owned(),
+            ),
             Self::NotHeld => (ErrorKind::Conflict, "job_not_held", "the job was given to somebody else".to_owned()),
             Self::Query(error) => (error.kind(), error.code(), error.to_string()),
             Self::Lake(error) => (error.kind(), error.code(), error.to_string()),

@@ -41,8 +41,13 @@ pub(crate) struct ResultQuery {
 /// The rows that a statement in the background has answered, all of them, streaming.
 ///
 /// As often as one likes, in any format, until the job's `expires_at`. Parquet is the file as it is kept.
-#[utoipa::path(get, path = "/v1/jobs/{id}/result", tag = "jobs", params(JobPath, ResultQuery),
-    responses(Rows, refusals::NotAcceptable, refusals::Conflict))]
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/result",
+    tag = "jobs",
+    params(JobPath, ResultQuery),
+    responses(Rows, refusals::NotAcceptable, refusals::Conflict)
+)]
 pub(crate) async fn job_result(
     State(app): State<Arc<App>>,
     Identified { caller, visit }: Identified,
@@ -89,7 +94,8 @@ fn answer_of(job: &Job) -> Result<KeptAnswer> {
 }
 
 fn gone() -> Problem {
-    let detail = "the job has no rows to answer, or they are not kept any more; what else came of it is in the job itself";
+    let detail =
+        "the job has no rows to answer, or they are not kept any more; what else came of it is in the job itself";
     Problem::new(ErrorKind::NotFound, "result_not_found", detail)
 }
 
