@@ -243,7 +243,8 @@ impl Engine {
     /// The audit is told when it is refused; else it is told of the query.
     pub async fn describe(&self, caller: &Caller, request: QueryRequest) -> Result<Description> {
         let (account, id) = (Account::new(&self.trail, caller, &request), request.id.clone());
-        let described = self.describe_somehow(caller, request).await;
+        // In a box: futures within futures have a bound, and protocols put theirs around it.
+        let described = Box::pin(self.describe_somehow(caller, request)).await;
         described.inspect_err(|error| account.refused(id.as_deref(), error))
     }
 
