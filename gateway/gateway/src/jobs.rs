@@ -81,11 +81,6 @@ impl Task {
         self.told.lock().add([line.into()]);
     }
 
-    /// Ends when the work must: the job is cancelled, the lease is lost, or the gateway stops.
-    pub(crate) fn stopped(&self) -> &CancellationToken {
-        &self.stop
-    }
-
     /// Whether nobody else can have the job yet. A process that was paused learns here that it was.
     pub(crate) fn is_held(&self) -> bool {
         Instant::now() < *self.held_until.lock()

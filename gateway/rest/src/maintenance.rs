@@ -18,7 +18,6 @@ use crate::datasets::DatasetPath;
 use crate::extract::Path;
 use crate::jobs::{JobDocument, accepted};
 use crate::problem::{Problem, Result};
-use crate::refusals;
 
 /// How long the answer waits for the work.
 const WAIT: Duration = Duration::from_secs(10);

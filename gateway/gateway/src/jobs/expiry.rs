@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use lakegate_catalog::{Catalog, Hold, Job};
 use lakegate_lake::Lake;
 
@@ -13,9 +13,6 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Of so many looks one is for results of jobs that there are not: of an attempt that went on after its job was forgotten, or of
 /// a catalog that was put back to what it was before.
 const STRAYS_EVERY: u32 = 60;
-
-/// Jobs that are forgotten side by side.
-const AT_ONCE: usize = 4;
 
 /// Forgets for ever; as often as results are kept for less time than there is between two looks.
 pub(crate) async fn run(catalog: Arc<dyn Catalog>, lake: Arc<Lake>, results_for: Duration) {
@@ -36,11 +33,12 @@ async fn forget(catalog: &dyn Catalog, lake: &Lake) {
             Ok(expired) => expired,
             Err(error) => return tracing::debug!(%error, "jobs that have expired cannot be listed"),
         };
-        let of_all = expired.len();
-        let done = futures::stream::iter(&expired).map(|job| forget_one(catalog, lake, job)).buffer_unordered(AT_ONCE);
-        let done = done.filter(|done| std::future::ready(*done)).count().await;
+        let mut stays = expired.is_empty();
+        for job in &expired {
+            stays |= !forget_one(catalog, lake, job).await;
+        }
         // What could not be forgotten is listed again.
-        if of_all == 0 || done < of_all {
+        if stays {
             return;
         }
     }
@@ -60,15 +58,21 @@ async fn forget_one(catalog: &dyn Catalog, lake: &Lake, job: &Job) -> bool {
 
 /// Removes results of which no job knows.
 async fn remove_strays(catalog: &dyn Catalog, lake: &Lake) {
-    let removed =
-        lake.results().map_err(|error| error.to_string()).try_for_each_concurrent(AT_ONCE, |hold| async move {
-            // A job is there before anything of it is.
-            if catalog.job(hold.job).await.map_err(|error| error.to_string())?.is_some() {
-                return Ok(());
+    let mut results = std::pin::pin!(lake.results());
+    while let Some(found) = results.next().await {
+        let hold = match found {
+            Ok(hold) => hold,
+            Err(error) => return tracing::debug!(%error, "results without a job cannot be looked for"),
+        };
+        // A job is there before anything of it is.
+        match catalog.job(hold.job).await {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                if let Err(error) = lake.remove_result(hold).await {
+                    tracing::warn!(job = %hold.job, %error, "the result of a job that there is not stays for now");
+                }
             }
-            lake.remove_result(hold).await.map_err(|error| error.to_string())
-        });
-    if let Err(error) = removed.await {
-        tracing::debug!(%error, "results without a job cannot be looked for");
+            Err(error) => return tracing::debug!(%error, "results without a job cannot be looked for"),
+        }
     }
 }
