@@ -149,7 +149,7 @@ fn priority<'de, D: Deserializer<'de>>(field: D) -> Result<i16, D::Error> {
     let number = serde_json::Number::deserialize(field)?;
     let exact = |float: f64| (float.fract() == 0.0 && float.abs() <= MOST as f64).then_some(float as i64);
     let whole = number.as_i64().or_else(|| number.as_f64().and_then(exact));
-    let within = whole.filter(|n| n.abs() <= MOST).and_then(|n| i16::try_from(n).ok());
+    let within = whole.filter(|n| (-MOST..=MOST).contains(n)).and_then(|n| i16::try_from(n).ok());
     within.ok_or_else(|| {
         D::Error::custom(format_args!("invalid number `{number}`, expected a whole one from -100 to 100"))
     })
