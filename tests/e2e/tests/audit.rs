@@ -140,8 +140,8 @@ async fn flight_is_recorded_like_rest() -> Result {
     stranger.ask("SELECT n FROM lab.t").await.map(drop).expect_err("hidden");
     let refused = entry(owner, &format!("{mine} = 'query' AND decision = 'denied'")).await?;
     assert_eq!(of(&refused, &rows), json!(["lab.t", null, null, "denied", "dataset_not_found"]));
-    let schema = flight.raw().get_schema(flight.request(FlightDescriptor::new_path(vec!["lab.t".to_owned()])));
-    schema.await?;
+    let path = FlightDescriptor::new_path(vec!["lab.t".to_owned()]);
+    flight.raw().get_schema(flight.request(path)).await?;
     let shown = entry(owner, &format!("{mine} = 'show_dataset'")).await?;
     assert_eq!(of(&shown, &rows), json!(["lab.t", 2, null, "allowed", null]));
 
