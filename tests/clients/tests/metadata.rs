@@ -153,6 +153,14 @@ async fn what_may_not_be_seen_is_not_listed() -> Result {
         assert_eq!(texts(&all(client, &schemas).await?, "db_schema_name").contains(&"lab".to_owned()), seen);
         assert_eq!(all(client, &key("secret")).await?.num_rows(), 0);
     }
+    for (client, expected) in [
+        (&owner, vec!["audit", "jobs", "queries"]),
+        (&service, vec!["audit", "jobs", "queries"]),
+        (&owner.clone().anonymous(), vec![]),
+    ] {
+        let system = all(client, &tables(Some("system"), None, &["VIEW"], true)).await?;
+        assert_eq!(texts(&system, "table_name"), expected, "what was done is told of to who has done something");
+    }
     Ok(())
 }
 

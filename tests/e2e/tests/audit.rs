@@ -8,7 +8,7 @@ use arrow_flight::sql::{CommandStatementIngest, TableDefinitionOptions, TableExi
 use arrow_flight::{FlightDescriptor, HandshakeRequest};
 use futures::TryStreamExt as _;
 use lakegate_e2e::flight::descriptor;
-use lakegate_e2e::{Answer, Client, Companion, FlightClient, Gateway, Result, environment};
+use lakegate_e2e::{Answer, Client, Companion, FlightClient, Gateway, OpenPush, Result, environment};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -174,7 +174,12 @@ fn changes() -> Vec<(Method, &'static str, Value, Value)> {
         (M::GET, "/v1/datasets/lab/t", none.clone(), on_t("show_dataset")),
         (M::GET, "/v1/datasets/lab/t/versions", none.clone(), on_t("show_dataset")),
         (M::GET, "/v1/datasets/lab/t/policy", none.clone(), on_t("show_dataset")),
-        (M::PUT, "/v1/datasets/lab/t/policy", json!({ "row_filter": "n <> 4711" }), on_t("change_policy")),
+        (
+            M::PUT,
+            "/v1/datasets/lab/t/policy",
+            json!({ "row_filter": "concat('plum pudding', n) <> 'x'" }),
+            on_t("change_policy"),
+        ),
         (M::DELETE, "/v1/datasets/lab/t/policy", none.clone(), on_t("change_policy")),
         (M::PATCH, "/v1/datasets/lab/t", json!({ "description": "ours" }), on_t("change_dataset")),
         (M::POST, "/v1/namespaces", json!({ "name": "geo" }), said("change_namespace", "geo")),
@@ -262,7 +267,7 @@ async fn every_kind_of_change_is_recorded() -> Result {
     entries(owner, "decision = 'denied' AND action IN ('change_token', 'show_dataset') AND dataset IS NULL", 2).await?;
     let all = json!(owner.rows("SELECT * FROM system.audit").await?).to_string();
     let queries = json!(owner.rows("SELECT * FROM system.queries").await?).to_string();
-    for secret in ["lg_", SECRET, "wrong horse", "4711", token["token"].as_str().ok_or("a token")?] {
+    for secret in ["lg_", SECRET, "wrong horse", "plum", token["token"].as_str().ok_or("a token")?] {
         assert!(!all.contains(secret), "{secret} in {all}");
     }
     assert!(!queries.contains("lg_"), "{queries}");
@@ -314,6 +319,24 @@ async fn owners_see_all_others_themselves_and_nobody_nothing() -> Result {
     let creating = owner.request(Method::POST, "/v1/datasets/system/audit/ingest?create=true");
     Answer::of(creating.json(&json!([{ "n": 1 }]))).await?.expect_problem(400, "invalid_name")?;
     owner.create("system.audit", &[("n", "bigint")]).await?.expect_problem(400, "invalid_name")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_somebody_leaves_is_recorded_as_failed() -> Result {
+    let gateway = lab().await?;
+    let owner = gateway.client();
+    owner.create("lab.large", &[("id", "bigint"), ("name", "string")]).await?.expect(201)?;
+    let mut push = OpenPush::begin(owner, "lab.large", None).await?;
+    push.row(1).await?;
+    push.break_off().await?;
+    let left = entry(owner, "action = 'push' AND decision = 'failed'").await?;
+    assert_eq!(of(&left, &["principal", "dataset", "version"]), json!(["owner", "lab.large", null]));
+    assert!(["request_cancelled", "truncated_body"].contains(&left["code"].as_str().unwrap_or_default()), "{left}");
+    let endless = json!({ "sql": "SELECT value FROM generate_series(1, 1000000000000)", "format": "ndjson" });
+    drop(owner.request(Method::POST, "/v1/query").json(&endless).send().await?);
+    let left = entry(owner, "action = 'query' AND code = 'query_cancelled'").await?;
+    assert_eq!(of(&left, &["principal", "decision"]), json!(["owner", "failed"]));
     Ok(())
 }
 

@@ -226,6 +226,10 @@ fn shapes() -> Vec<Shape> {
             let join = |i| format!(" JOIN information_schema.columns t{i} ON q.column_name=t{i}.column_name");
             repeated("SELECT q.column_name FROM information_schema.columns q", join, n)
         }),
+        shape("system", |n| {
+            let join = |i| format!(" JOIN system.audit t{i} ON q.id=t{i}.id AND t{i}.at>now()");
+            repeated("SELECT q.id FROM system.audit q", join, n)
+        }),
         shape("timestamps", |n| {
             repeated(
                 "SELECT 1 FROM demo.quakes WHERE now()>'2020-01-01'::timestamp",
