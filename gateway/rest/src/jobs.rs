@@ -241,15 +241,23 @@ fn state(text: &str) -> Result<JobState> {
 }
 
 fn kind(text: String) -> Result<String> {
-    let word = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if word { Ok(text) } else { Err(Problem::invalid("kind must be a word such as `query`")) }
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    let fine = text.starts_with(|c: char| c.is_ascii_lowercase()) && text.len() <= 63 && text.bytes().all(word);
+    if fine { Ok(text) } else { Err(Problem::invalid("kind must be a word such as `query`")) }
 }
 
 fn label(text: &str) -> Result<(String, String)> {
-    let fine = |text: &&str| !text.chars().any(char::is_control);
-    let pair = Some(text).filter(fine).and_then(|text| text.split_once(':'));
+    let word = |text: &str| (1..=63).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    let pair = text.split_once(':').filter(|(name, of)| is_label_name(name) && word(of));
     let pair = pair.map(|(name, word)| (name.to_owned(), word.to_owned()));
-    pair.ok_or_else(|| Problem::invalid("label must be `name:word`"))
+    pair.ok_or_else(|| {
+        Problem::invalid("label must be `name:word`, each of 1 to 63 characters, the name of A-Z a-z 0-9 _ . -")
+    })
+}
+
+/// A name stands before a colon where jobs are looked for.
+fn is_label_name(text: &str) -> bool {
+    (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
 /// The number of a line, as far as one may be.

@@ -232,7 +232,7 @@ async fn jobs_are_listed_by_what_they_are_and_page_after_page() -> Result {
         next = format!("&cursor={cursor}");
     }
     assert_eq!(seen, newest_first);
-    for bad in ["state=over", "label=team", "limit=0", "cursor=x", "kind=Query", "colour=red"] {
+    for bad in ["state=over", "label=team", "label=:x", "limit=0", "cursor=x", "kind=Query", "kind=", "colour=red"] {
         client.get(&format!("/v1/jobs?{bad}")).await?.expect(400)?;
     }
     client.get("/v1/jobs?dataset=lab.nothing").await?.expect_problem(404, "dataset_not_found")?;

@@ -35,8 +35,8 @@ pub(crate) struct JobDocument {
     principal_id: Option<String>,
     /// The dataset that it is about, by its name then.
     dataset: Option<String>,
-    /// What was asked for.
-    #[schema(value_type = Object)]
+    /// What was asked for, beside what the kind and the dataset say.
+    #[schema(value_type = Option<Object>)]
     params: Value,
     /// How often it was begun, of how often it may be.
     attempts: u32,
