@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lakegate_e2e::{Client, Gateway, Options, Postgres, Result, process};
+use lakegate_e2e::{Azurite, Bucket, Client, Gateway, Moto, Options, Postgres, Result, process};
 use serde_json::json;
 
 use crate::jobs::{ENDLESS, submit, until};
@@ -147,6 +147,52 @@ async fn a_job_and_its_result_are_forgotten_after_a_while() -> Result {
     client.get(&format!("{path}/result")).await?.expect_problem(404, "job_not_found")?;
     assert_eq!(kept(&root), [] as [String; 0]);
     Ok(())
+}
+
+/// Larger than one part of an upload.
+const LARGE: &str = "SELECT value AS n, random() AS a, random() AS b FROM generate_series(1, 1000000)";
+
+async fn is_kept_in(bucket: &Bucket, uploads: bool) -> Result {
+    let gateway = bucket.options()?.setting("jobs.results_for", "10s").start().await?;
+    let client = gateway.client();
+    let path = submit(client, json!({ "kind": "query", "sql": LARGE })).await?;
+    let job = until(client, &path, "done").await?;
+    let file = client.get(&format!("{path}/result?format=parquet")).await?.expect(200)?;
+    assert_eq!(json!(file.body.len()), job["result"]["bytes"]);
+    assert!(file.body.len() > 9 << 20, "{} bytes fit one part", file.body.len());
+    let lines = client.get(&format!("{path}/result?format=csv")).await?.expect(200)?.text();
+    assert_eq!(lines.lines().count(), 1_000_001);
+    // One that is given up in its middle leaves no part behind.
+    let endless = LARGE.replace("1000000", "2000000000");
+    let given_up = submit(client, json!({ "kind": "query", "sql": endless })).await?;
+    let begun = Instant::now();
+    while client.get(&given_up).await?.json()?["progress"]["done"].as_u64().unwrap_or(0) < 1_000_000 {
+        assert!(begun.elapsed() < SOON, "it does not get on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    client.delete(&given_up).await?.expect(202)?;
+    until(client, &given_up, "cancelled").await?;
+    while uploads && !bucket.uploads().await?.is_empty() {
+        assert!(begun.elapsed() < SOON, "an upload is left open");
+    }
+    // And in the end nothing is left.
+    while !bucket.keys("lake/_results").await?.is_empty() {
+        assert!(begun.elapsed() < SOON, "{:?}", bucket.keys("lake/_results").await?);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_result_is_kept_in_a_bucket_of_s3() -> Result {
+    let moto = Moto::start().await?;
+    is_kept_in(&moto.bucket("lake").await?, true).await
+}
+
+#[tokio::test]
+async fn a_result_is_kept_in_a_container_of_azure() -> Result {
+    let azurite = Azurite::start().await?;
+    is_kept_in(&azurite.bucket("lake").await?, false).await
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn s3_keeps_what_a_folder_keeps() -> Result {
     let bucket = moto.bucket("lake").await?;
     let options = keeps_its_promises(&bucket).await?;
     // The next start sweeps what was deleted.
-    let gateway = options.setting("query.max_timeout", "1ms").start().await?;
+    let gateway = options.setting("query.max_timeout", "1ms").setting("jobs.query_timeout", "1ms").start().await?;
     for _ in 0..600 {
         if bucket.keys("").await? == ["lake/lakegate.json"] {
             gateway.stop().await?;
