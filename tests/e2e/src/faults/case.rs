@@ -145,6 +145,7 @@ pub(super) async fn remove(gateway: Gateway, tables: &[Table], bucket: &Bucket, 
     let (options, _) = gateway.stop().await?;
     // Files are kept for as long as a query may run.
     let hasty = options.clone().setting("query.timeout", "1s").setting("query.max_timeout", "1s");
+    let hasty = hasty.setting("jobs.query_timeout", "1s");
     for _ in 0..ATTEMPTS {
         let gateway = hasty.clone().start().await?;
         let emptied = emptied(bucket).await?;

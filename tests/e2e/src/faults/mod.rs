@@ -200,6 +200,7 @@ fn impatient(options: Options) -> Options {
         .setting("storage.request_timeout", "5s")
         .setting("storage.retry_timeout", "15s")
         .setting("query.max_timeout", "50s")
+        .setting("jobs.query_timeout", "50s")
 }
 
 /// Every fault that makes sense.
