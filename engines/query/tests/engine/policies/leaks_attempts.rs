@@ -22,7 +22,8 @@ pub(crate) const ATTEMPTS: &[&str] = &[
     "SELECT DISTINCT ON (name) name, id FROM demo.t ORDER BY name, id DESC",
     "SELECT string_agg(name, ',' ORDER BY id) FROM demo.t",
     "SELECT array_agg(id ORDER BY id) FROM demo.t",
-    "SELECT stddev(id), median(id), corr(id, id * 2) FROM demo.t",
+    // Rounded: the last digit depends on which partition was added up first, in one house as between two.
+    "SELECT round(stddev(id), 9), median(id), round(corr(id, id * 2), 9) FROM demo.t",
     "SELECT first_value(id ORDER BY id DESC), nth_value(id, 2 ORDER BY id DESC) FROM demo.t",
     "SELECT bool_or(id > 50), bit_xor(id) FROM demo.t",
     // Limits and orders.
