@@ -159,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    fn priority_of(value: Value) -> Option<i16> {
+    fn priority_of(value: &Value) -> Option<i16> {
         let job = json!({ "kind": "query", "sql": "SELECT 1", "priority": value });
         serde_json::from_value::<SubmitJob>(job).ok().map(|job| job.priority)
     }
@@ -167,10 +167,10 @@ mod tests {
     #[test]
     fn a_priority_is_whole_and_within_its_bounds() {
         for (sent, read) in [(json!(-100), -100), (json!(5.0), 5), (json!(100), 100)] {
-            assert_eq!(priority_of(sent), Some(read));
+            assert_eq!(priority_of(&sent), Some(read));
         }
         for bad in [json!(101), json!(-101), json!(0.5), json!("1"), json!(null), json!(1e300), json!(i64::MIN)] {
-            assert_eq!(priority_of(bad.clone()), None, "{bad}");
+            assert_eq!(priority_of(&bad), None, "{bad}");
         }
     }
 
