@@ -22,7 +22,7 @@ impl House {
 
     /// The cells of an answer: rows with a blank, columns with a comma between them.
     async fn cells(&self, caller: &Caller, sql: &str) -> String {
-        let text = self.ask(caller, sql).await.unwrap_or_else(|code| panic!("{sql}: {code}"));
+        let text = self.ask(caller, sql).await.expect(sql);
         let rows = text.lines().filter(|line| line.starts_with('|')).skip(1);
         let row = |line: &str| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join(",");
         rows.map(row).collect::<Vec<_>>().join(" ")
