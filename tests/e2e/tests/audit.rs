@@ -123,7 +123,7 @@ async fn flight_is_recorded_like_rest() -> Result {
         if_exists: TableExistsOption::Append.into(),
     };
     let ingest = |table: &str| CommandStatementIngest {
-        table_definition_options: Some(options.clone()),
+        table_definition_options: Some(options),
         table: table.to_owned(),
         schema: Some("lab".to_owned()),
         ..CommandStatementIngest::default()
