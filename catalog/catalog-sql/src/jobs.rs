@@ -158,7 +158,8 @@ async fn submit(tx: &mut Tx, new: &NewJob) -> Result<Job, Failure> {
         micros(new.keep_for),
         time(at),
     ];
-    let sql = "INSERT INTO jobs (id, kind, tenant, live_key, priority, params, labels, principal_id, dataset_id, subject,
+    let sql =
+        "INSERT INTO jobs (id, kind, tenant, live_key, priority, params, labels, principal_id, dataset_id, subject,
              max_attempts, keep_for, created_at, run_after, state, attempts, fence, cancelled, log_lines)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, 'waiting', 0, 0, 0, 0)
          ON CONFLICT (live_key) DO NOTHING";
@@ -257,7 +258,8 @@ async fn end(tx: &mut Tx, hold: Hold, outcome: &Outcome, lines: &[String]) -> Re
 
 /// Ends a job, and tells of it.
 async fn finish(tx: &mut Tx, id: JobId, state: JobState, at: DateTime<Utc>) -> Result<Job, Failure> {
-    let sql = "UPDATE jobs SET state = $2, ended_at = $3, expires_at = $3 + keep_for, lease_until = NULL, live_key = NULL
+    let sql =
+        "UPDATE jobs SET state = $2, ended_at = $3, expires_at = $3 + keep_for, lease_until = NULL, live_key = NULL
          WHERE id = $1";
     tx.execute(sql, [text(&id), word(&state)?, time(at)]).await?;
     let job = require(tx, id).await?;

@@ -187,9 +187,8 @@ impl NewJob {
             let value = value.chars().take(80).collect();
             Err(CatalogError::Invalid { what: what.into(), value, why: why.to_owned() })
         };
-        let short = |text: &str, most: usize| {
-            (1..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control)
-        };
+        let short =
+            |text: &str, most: usize| (1..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control);
         let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if !self.kind.starts_with(|c: char| c.is_ascii_lowercase())
             || self.kind.len() > 63

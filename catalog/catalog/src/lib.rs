@@ -39,9 +39,7 @@ mod token_scope;
 mod trail;
 
 pub use access::{Access, Caller, Identity};
-pub use audit::{
-    Audit, AuditAction, AuditEntry, AuditFilter, Audited, Decision, Protocol, QueryEntry,
-};
+pub use audit::{Audit, AuditAction, AuditEntry, AuditFilter, Audited, Decision, Protocol, QueryEntry};
 pub use cached::CachedCatalog;
 pub use column::{Column, ColumnType, ParseTypeError};
 pub use dataset::{
@@ -55,8 +53,8 @@ pub use grant::{Grant, Grantee, Grants, Role, Scope};
 pub use group::{Group, Groups};
 pub use ids::{AuditId, DatasetId, GroupId, JobId, LakeId, PrincipalId, TokenId};
 pub use job::{
-    Claim, Hold, Job, JobCounts, JobError, JobFilter, JobState, Jobs, LogLine, MAX_LINE, MAX_LOG_LINES, NewJob, Outcome,
-    Progress, backoff,
+    Claim, Hold, Job, JobCounts, JobError, JobFilter, JobState, Jobs, LogLine, MAX_LINE, MAX_LOG_LINES, NewJob,
+    Outcome, Progress, backoff,
 };
 pub use key::{InstanceKey, ParseKeyError};
 pub use memory::MemoryCatalog;

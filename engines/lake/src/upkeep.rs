@@ -154,7 +154,9 @@ mod tests {
     async fn a_table_that_wants_it_often_is_there_once() {
         let wanted = Wanted::default();
         let (a, b) = (DatasetId::generate(), DatasetId::generate());
-        [a, b, a].map(|id| wanted.add(id));
+        for id in [a, b, a] {
+            wanted.add(id);
+        }
         assert_eq!(wanted.take().await, [a, b]);
         let (taken, ()) = futures::join!(wanted.take(), async { wanted.add(b) });
         assert_eq!(taken, [b]);

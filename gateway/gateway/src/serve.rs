@@ -121,8 +121,7 @@ impl Gateway {
         let answers =
             Answers { default_rows: settings.query.default_rows as u64, results_for: settings.jobs.results_for };
         let last_event = watch::Sender::new(0);
-        let app =
-            App::new(door, last_event.subscribe(), engine, ingest, answers, edge(settings, rest.address), counts);
+        let app = App::new(door, last_event.subscribe(), engine, ingest, answers, edge(settings, rest.address), counts);
         let settings = settings.clone();
         let stop = CancellationToken::new();
         Ok(Self { settings, folder, app, cached, last_event, jobs, rest, flight, routes, new_owner, stop })

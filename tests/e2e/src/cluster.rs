@@ -385,7 +385,9 @@ async fn submit_jobs(shared: Arc<Shared>, round: u32) -> Result {
                 if !none {
                     return Ok(there);
                 }
-                owner.post("/v1/jobs", &json!({ "kind": "query", "sql": slow_count(), "labels": { "load": label } })).await
+                owner
+                    .post("/v1/jobs", &json!({ "kind": "query", "sql": slow_count(), "labels": { "load": label } }))
+                    .await
             }
         };
         let answer = shared.insist(number, ask, &[200, 202]).await?.json()?;

@@ -107,7 +107,8 @@ async fn filters_and_pages_leave_nothing_out(catalog: Arc<dyn Catalog>) {
         all.push(entry(by, start + TimeDelta::seconds(n as i64)));
     }
     catalog.record(&all).await.expect("kept");
-    let queries: Vec<_> = all.iter().map(|entry| QueryEntry { by: entry.by.clone(), ..query(None, entry.at) }).collect();
+    let queries: Vec<_> =
+        all.iter().map(|entry| QueryEntry { by: entry.by.clone(), ..query(None, entry.at) }).collect();
     catalog.record_queries(&queries).await.expect("kept");
     let second = |n| start + TimeDelta::seconds(n);
     for filter in [

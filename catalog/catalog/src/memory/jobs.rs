@@ -14,8 +14,8 @@ use crate::error::{CatalogError, Result};
 use crate::event::{Change, JobEnd};
 use crate::ids::JobId;
 use crate::job::{
-    Claim, Hold, Job, JobCounts, JobError, JobFilter, JobState, Jobs, LogLine, MAX_LINE, MAX_LOG_LINES, NewJob, Outcome,
-    Progress, backoff,
+    Claim, Hold, Job, JobCounts, JobError, JobFilter, JobState, Jobs, LogLine, MAX_LINE, MAX_LOG_LINES, NewJob,
+    Outcome, Progress, backoff,
 };
 use crate::page::{Listing, Page};
 

@@ -10,7 +10,9 @@ use arrow::datatypes::Int64Type;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use lakegate_catalog::{Column, ColumnType, DatasetId, MemoryCatalog};
-use lakegate_lake::{Begin, Committed, Lake, LakeError, LakeOptions, Snapshot, StoreOptions, Upkeep, UpkeepOptions, Which};
+use lakegate_lake::{
+    Begin, Committed, Lake, LakeError, LakeOptions, Snapshot, StoreOptions, Upkeep, UpkeepOptions, Which,
+};
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use url::Url;
 

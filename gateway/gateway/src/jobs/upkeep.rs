@@ -50,11 +50,7 @@ async fn submit_one(catalog: &dyn Catalog, id: DatasetId) -> lakegate_catalog::R
 /// The works on the tables of a lake.
 pub(crate) fn works(upkeep: Upkeep) -> [Arc<dyn Work>; 3] {
     let upkeep = Arc::new(upkeep);
-    [
-        Arc::new(KeepUp(Arc::clone(&upkeep))),
-        Arc::new(Compact(Arc::clone(&upkeep))),
-        Arc::new(Vacuum(upkeep)),
-    ]
+    [Arc::new(KeepUp(Arc::clone(&upkeep))), Arc::new(Compact(Arc::clone(&upkeep))), Arc::new(Vacuum(upkeep))]
 }
 
 struct KeepUp(Arc<Upkeep>);
@@ -85,7 +81,10 @@ impl Work for Compact {
     async fn run(&self, task: &Task) -> Result<serde_json::Value, Failure> {
         let told = |done: &lakegate_lake::Compacted| {
             task.progress(done.files_removed as u64, None, "files");
-            task.log(format!("version {}: {} files so far became {}", done.version, done.files_removed, done.files_added));
+            task.log(format!(
+                "version {}: {} files so far became {}",
+                done.version, done.files_removed, done.files_added
+            ));
         };
         let done = self.0.compact(dataset(task)?, told).await.map_err(|error| failure(task, &error))?;
         Ok(json!({
@@ -121,7 +120,8 @@ fn dataset(task: &Task) -> Result<DatasetId, Failure> {
 /// What of an error whoever asked may know; the log has all of it.
 fn failure(task: &Task, error: &LakeError) -> Failure {
     tracing::warn!(job = %task.job.id, %error, "upkeep of a table failed");
-    let hidden = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Internal) && error.code() != "dataset_damaged";
+    let hidden =
+        matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Internal) && error.code() != "dataset_damaged";
     let detail = if hidden {
         "storage or this gateway failed; the gateway's log has it under the job's id".to_owned()
     } else {
