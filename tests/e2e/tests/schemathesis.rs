@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 /// Requests per operation, besides those that walk along every bound; `LAKEGATE_EXAMPLES` asks for more.
-const EXAMPLES: &str = "100";
+const EXAMPLES: &str = "60";
 
 /// Answers by operation and status.
 type Counts = BTreeMap<String, BTreeMap<String, u64>>;

@@ -1,4 +1,4 @@
-//! No accepted statement plans for more than a second of processor time: the worst of each shape that is accepted.
+//! No accepted statement plans for long: the worst of each shape that is accepted, in processor time.
 
 use std::time::Duration;
 
@@ -35,7 +35,9 @@ fn nested(n: usize, around: impl Fn(&str, usize) -> String, core: &str) -> Strin
     (0..n).fold(core.to_owned(), |text, i| around(&text, i))
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+/// The bounds are made for a second. A slow processor whose other half is busy took 1.8 for the worst; what grows without a
+/// bound takes minutes.
+const MOST: Duration = Duration::from_secs(4);
 
 /// Other tests run beside this one: what counts is the processor's time in this process.
 async fn fastest_of_three(house: &House, sql: &str) -> Duration {
@@ -245,7 +247,7 @@ fn shapes() -> Vec<Shape> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_accepted_statement_plans_for_more_than_a_second() {
+async fn no_accepted_statement_plans_for_long() {
     let house = House::new().await;
     let mut slow = Vec::new();
     for (name, shape) in shapes() {
@@ -255,7 +257,7 @@ async fn no_accepted_statement_plans_for_more_than_a_second() {
             took.as_secs_f64() * 1e3,
             code.chars().take(90).collect::<String>()
         );
-        if took > SECOND && fastest_of_three(&house, &shape(size)).await > SECOND {
+        if took > MOST && fastest_of_three(&house, &shape(size)).await > MOST {
             slow.push((name, size, took));
         }
     }
