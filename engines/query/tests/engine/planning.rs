@@ -35,7 +35,7 @@ fn nested(n: usize, around: impl Fn(&str, usize) -> String, core: &str) -> Strin
     (0..n).fold(core.to_owned(), |text, i| around(&text, i))
 }
 
-/// The bounds are made for a second. A slow processor whose other half is busy took 1.8 for the worst; what grows without a
+/// The bounds were made where the worst took less than a second; a slower machine has taken 1.8 for it. What grows without a
 /// bound takes minutes.
 const MOST: Duration = Duration::from_secs(4);
 
