@@ -14,7 +14,6 @@ use async_trait::async_trait;
 use lakegate_catalog::{Hold, Job, Progress};
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use runner::Runner;
 
@@ -47,8 +46,6 @@ pub(crate) struct Failure {
 #[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) job: Job,
-    /// Ends the work.
-    stop: CancellationToken,
     told: Mutex<Told>,
     /// Until when nobody else can have the job, by this process's clock.
     held_until: Mutex<Instant>,
@@ -62,8 +59,8 @@ struct Told {
 }
 
 impl Task {
-    fn new(job: Job, held_until: Instant, stop: CancellationToken) -> Self {
-        Self { job, stop, told: Mutex::default(), held_until: Mutex::new(held_until) }
+    fn new(job: Job, held_until: Instant) -> Self {
+        Self { job, told: Mutex::default(), held_until: Mutex::new(held_until) }
     }
 
     /// What effects of the work carry.

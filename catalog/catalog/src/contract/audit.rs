@@ -21,23 +21,8 @@ pub async fn audit(make: impl AsyncFn() -> Arc<dyn Catalog>) {
 }
 
 fn entry(by: Option<&Principal>, at: DateTime<Utc>) -> AuditEntry {
-    AuditEntry {
-        id: AuditId::generate(),
-        at: at.trunc_subsecs(6),
-        by: by.map(Audited::from),
-        protocol: Protocol::Rest,
-        action: AuditAction::Query,
-        decision: Decision::Allowed,
-        code: None,
-        dataset: None,
-        dataset_id: None,
-        version: None,
-        rows: None,
-        bytes: None,
-        query_id: None,
-        request_id: None,
-        detail: None,
-    }
+    let entry = AuditEntry::new(Protocol::Rest, AuditAction::Query, by.map(Audited::from));
+    AuditEntry { at: at.trunc_subsecs(6), ..entry }
 }
 
 fn query(by: Option<&Principal>, at: DateTime<Utc>) -> QueryEntry {

@@ -111,7 +111,7 @@ impl Runner {
     }
 
     async fn look_after(&self, job: Job, asked: Instant) {
-        let task = Arc::new(Task::new(job, asked + self.claim.lease, self.stop.child_token()));
+        let task = Arc::new(Task::new(job, asked + self.claim.lease));
         let _running = self.counts.running(&task.job.kind);
         tracing::debug!(job = %task.job.id, kind = task.job.kind, attempt = task.job.attempts, "a job begins");
         let done = tokio::select! {
@@ -119,7 +119,6 @@ impl Runner {
             done = self.work(&task) => Ok(done),
             broken = self.beat(&task) => Err(broken),
         };
-        task.stop.cancel();
         let outcome = match done {
             Ok(Some(Ok(result))) => Outcome::Done(result),
             Ok(Some(Err(Failure { code, detail, retry }))) => {
