@@ -68,15 +68,19 @@ pub(crate) async fn authorise(record: &Recorder) -> Result {
         sides.push((name, cached, door, token));
     }
     for round in 0..=ROUNDS {
-        for (what, times, forgets) in [("remembered", 20_000, false), ("asked", 500, true)] {
+        for (what, times, forgets) in
+            [("remembered", 20_000, false), ("asked at once", 500, true), ("asked apart", 500, true)]
+        {
             for (name, cached, door, token) in &sides {
                 let begun = Instant::now();
                 for number in 0..times {
                     if forgets {
                         cached.forget();
                     }
-                    let identity = door.admit(Bearer::Token(token), None).await?;
-                    let access = cached.access(&identity.into(), &dataset(number % DATASETS)?).await?;
+                    let name = dataset(number % DATASETS)?;
+                    let named = Some(&name).filter(|_| what != "asked apart");
+                    let identity = door.admit(Bearer::Token(token), None, named).await?;
+                    let access = cached.access(&identity.into(), &name).await?;
                     access.ok_or("an owner sees it")?;
                 }
                 let us = begun.elapsed().as_secs_f64() * 1e6 / times as f64;

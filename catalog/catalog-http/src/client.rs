@@ -3,6 +3,7 @@
 mod audit;
 mod jobs;
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,10 +11,10 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use lakegate_catalog::{
-    Access, ApiToken, Attempt, Caller, Catalog, CatalogError, Dataset, DatasetChange, DatasetId, DatasetName, Datasets,
-    Events, ExternalId, Feed, Grant, Grantee, Grants, Group, GroupId, Groups, Identity, InstanceKey, LakeId, Listing,
-    MAX_EVENTS, Namespace, NamespaceRecord, NewDataset, NewPrincipal, NewToken, Page, PasswordHash, Principal,
-    PrincipalId, Principals, Result, Role, Scope, TokenHash, TokenId, TokenRecord, Tombstone,
+    Access, ApiToken, Attempt, Caller, Catalog, CatalogError, Credential, Dataset, DatasetChange, DatasetId,
+    DatasetName, Datasets, Events, ExternalId, Feed, Grant, Grantee, Grants, Group, GroupId, Groups, Identity,
+    InstanceKey, LakeId, Listing, MAX_EVENTS, Namespace, NamespaceRecord, NewDataset, NewPrincipal, NewToken, Page,
+    PasswordHash, Principal, PrincipalId, Principals, Result, Role, Scope, TokenHash, TokenId, TokenRecord, Tombstone,
 };
 use reqwest::{Certificate, StatusCode, header};
 use serde::Deserialize;
@@ -47,17 +48,17 @@ pub enum ClientError {
     )]
     Url,
     /// The certificates are not PEM.
-    #[error("the certificates for the catalog cannot be read: {0}")]
+    #[error("the certificates for the catalog cannot be read: {}", causes(.0))]
     Certificates(#[source] reqwest::Error),
     /// TLS cannot be set up.
-    #[error("no connection to the catalog can be set up: {0}")]
+    #[error("no connection to the catalog can be set up: {}", causes(.0))]
     Client(#[source] reqwest::Error),
 }
 
 /// Why a call was not answered.
 #[derive(Debug, thiserror::Error)]
 enum Unanswered {
-    #[error("{0}")]
+    #[error("{}", causes(.0))]
     Http(#[from] reqwest::Error),
     #[error("the catalog did not answer in time")]
     Late,
@@ -67,6 +68,17 @@ enum Unanswered {
     TooLarge,
     #[error("the catalog's answer cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
+}
+
+/// The whole chain: the outer error says no more than that a request failed.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
 }
 
 /// A [`Catalog`] behind HTTP. Cheap to clone; all clones share their connections.
@@ -400,6 +412,15 @@ impl Catalog for HttpCatalog {
 
     async fn create_first_owner(&self, owner: NewPrincipal, token: &TokenHash) -> Result<Option<Principal>> {
         self.call(protocol::CreateFirstOwner { owner, token: *token }).await
+    }
+
+    async fn admit(
+        &self,
+        credential: &Credential,
+        now: DateTime<Utc>,
+        name: &DatasetName,
+    ) -> Result<Option<(Identity, Option<Access>)>> {
+        self.call(protocol::Admit { credential: credential.clone(), now, name: name.clone() }).await
     }
 
     async fn lake(&self) -> Result<Option<LakeId>> {

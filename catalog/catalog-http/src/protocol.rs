@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lakegate_catalog::{
-    Access, Attempt, AuditEntry, AuditFilter, Caller, Catalog, Claim, Dataset, DatasetChange, DatasetId, DatasetName,
-    ExternalId, Feed, Grant, Grantee, Group, GroupId, Hold, Identity, InstanceKey, Job, JobCounts, JobFilter, JobId,
-    LakeId, Listing, LogLine, Namespace, NamespaceRecord, NewDataset, NewJob, NewPrincipal, NewToken, Outcome, Page,
-    PasswordHash, Principal, PrincipalId, Progress, QueryEntry, Result, Role, Scope, TokenHash, TokenId, TokenRecord,
-    Tombstone,
+    Access, Attempt, AuditEntry, AuditFilter, Caller, Catalog, Claim, Credential, Dataset, DatasetChange, DatasetId,
+    DatasetName, ExternalId, Feed, Grant, Grantee, Group, GroupId, Hold, Identity, InstanceKey, Job, JobCounts,
+    JobFilter, JobId, LakeId, Listing, LogLine, Namespace, NamespaceRecord, NewDataset, NewJob, NewPrincipal, NewToken,
+    Outcome, Page, PasswordHash, Principal, PrincipalId, Progress, QueryEntry, Result, Role, Scope, TokenHash, TokenId,
+    TokenRecord, Tombstone,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -188,6 +188,10 @@ calls! {
     #[doc = "Whom a token of an issuer stands for."]
     read IdentifyExternal = "identify_external" { external: ExternalId, groups: Vec<String> } -> Option<Identity>:
         |catalog| catalog.identify_external(&external, &groups);
+
+    #[doc = "Whom a credential stands for, and what that caller may do to the dataset with a name."]
+    read Admit = "admit" { credential: Credential, now: DateTime<Utc>, name: DatasetName } -> Option<(Identity, Option<Access>)>:
+        |catalog| catalog.admit(&credential, now, &name);
 
     #[doc = "Sets a principal's password, or takes it away."]
     write SetPassword = "set_password" { id: PrincipalId, password: Option<PasswordHash> } -> ():

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Catalog;
 use crate::dataset::Dataset;
-use crate::error::ErrorKind;
 use crate::grant::{Grantee, Role};
 use crate::group::Group;
 use crate::name::{DatasetName, Namespace};
 use crate::policy::Policy;
-use crate::principal::Principal;
+use crate::principal::{ExternalId, Principal};
+use crate::token::TokenHash;
 use crate::token_scope::{Action, TokenScope};
 
 /// Who a credential stands for.
@@ -29,11 +29,33 @@ pub struct Identity {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+impl Identity {
+    /// Whether the credential still works then.
+    pub fn lasts(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_none_or(|end| end > now)
+    }
+}
+
 impl From<Principal> for Identity {
     /// The principal in no group, by a credential without limits.
     fn from(principal: Principal) -> Self {
         Self { principal, groups: Vec::new(), scope: TokenScope::default(), expires_at: None }
     }
+}
+
+/// What a request shows to say who makes it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Credential {
+    /// A token of ours.
+    Token(TokenHash),
+    /// Somebody whom an issuer vouches for.
+    External {
+        /// Who it is there.
+        id: ExternalId,
+        /// The groups that it is in there, by name.
+        groups: Vec<String>,
+    },
 }
 
 /// Who makes a request.
@@ -115,6 +137,22 @@ impl Caller {
     }
 }
 
+/// What is missing for what a caller wants to do; its words follow "this needs".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lack {
+    /// A role.
+    #[error("the role {role} on {on}")]
+    Role {
+        /// The role.
+        role: Role,
+        /// On what, in words.
+        on: String,
+    },
+    /// The role is there, but the credential is not for this.
+    #[error("the action `{}`, which your token is not for", .0.as_str())]
+    Action(Action),
+}
+
 /// What a caller may do to one dataset that it can see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
@@ -126,10 +164,13 @@ pub struct Access {
 }
 
 impl Access {
-    /// Whether the caller may do what needs `role`, by its own role and by what its credential is for; the kind to refuse
-    /// with when not.
-    pub fn require(&self, caller: &Caller, role: Role) -> Result<(), ErrorKind> {
-        if self.role >= role && caller.may(role.action()) { Ok(()) } else { Err(ErrorKind::Denied) }
+    /// Whether the caller may do what needs `role`, by its own role and by what its credential is for; what is missing
+    /// when not.
+    pub fn require(&self, caller: &Caller, role: Role) -> Result<(), Lack> {
+        if self.role < role {
+            return Err(Lack::Role { role, on: "it".to_owned() });
+        }
+        if caller.may(role.action()) { Ok(()) } else { Err(Lack::Action(role.action())) }
     }
 
     /// The dataset's record as the caller may know it.

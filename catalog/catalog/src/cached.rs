@@ -1,6 +1,7 @@
 //! A catalog whose answers about callers and datasets are remembered for a moment.
 
 mod audit;
+mod groups;
 mod jobs;
 
 use std::collections::HashMap;
@@ -13,13 +14,12 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
 use crate::Catalog;
-use crate::access::{Access, Caller, Identity};
+use crate::access::{Access, Caller, Credential, Identity};
 use crate::dataset::{Dataset, DatasetChange, Datasets, NamespaceRecord, NewDataset, Tombstone};
 use crate::error::{CatalogError, Result};
 use crate::event::{Events, Feed};
 use crate::grant::{Grant, Grantee, Grants, Role, Scope};
-use crate::group::{Group, Groups};
-use crate::ids::{DatasetId, GroupId, LakeId, PrincipalId, TokenId};
+use crate::ids::{DatasetId, LakeId, PrincipalId, TokenId};
 use crate::key::InstanceKey;
 use crate::name::{DatasetName, Namespace};
 use crate::page::{Listing, Page};
@@ -47,8 +47,7 @@ struct Known {
     /// Counts writes; an answer that was asked for before one is not remembered after it.
     writes: u64,
     writing: usize,
-    tokens: Answers<TokenHash, Identity>,
-    external: Answers<(ExternalId, Vec<String>), Identity>,
+    identities: Answers<Credential, Identity>,
     /// By [`Caller::holders`]: the same holders have the same rights.
     access: Answers<(String, DatasetName), Access>,
     roles: Answers<(String, Scope), Option<Role>>,
@@ -59,8 +58,7 @@ struct Known {
 impl Known {
     fn forget(&mut self) {
         self.writes += 1;
-        self.tokens.0.clear();
-        self.external.0.clear();
+        self.identities.0.clear();
         self.access.0.clear();
         self.roles.0.clear();
         self.datasets.clear();
@@ -176,26 +174,29 @@ impl CachedCatalog {
         Ok(role)
     }
 
-    async fn identity<K: Eq + Hash + Send>(
+    async fn identity(
         &self,
-        of: impl Fn(&Known) -> &Answers<K, Identity> + Send,
-        of_mut: impl FnOnce(&mut Known) -> &mut Answers<K, Identity> + Send,
-        key: K,
+        credential: Credential,
         ask: impl Future<Output = Result<Option<Identity>>> + Send,
     ) -> Result<Option<Identity>> {
-        if let Some(identity) = of(&self.known.lock()).get(&key, self.age) {
+        if let Some(identity) = self.known.lock().identities.get(&credential, self.age) {
             return Ok(Some(identity));
         }
         let writes = self.writes();
         let found = match ask.await {
             Ok(found) => found,
-            Err(error) => return self.instead(error, |known, age| of(known).get(&key, age)),
+            Err(error) => return self.instead(error, |known, age| known.identities.get(&credential, age)),
         };
         if let Some(identity) = found.clone() {
-            self.keep(writes, |known| of_mut(known).put(key, identity));
+            self.keep(writes, |known| known.identities.put(credential, identity));
         }
         Ok(found)
     }
+}
+
+/// What counts of a right while nobody can be asked.
+fn only_read(access: Access) -> Access {
+    Access { role: Role::Reader, ..access }
 }
 
 #[async_trait]
@@ -287,15 +288,14 @@ impl Principals for CachedCatalog {
 
     async fn authenticate(&self, hash: &TokenHash, now: DateTime<Utc>) -> Result<Option<Identity>> {
         let ask = self.inner.authenticate(hash, now);
-        let found = self.identity(|known| &known.tokens, |known| &mut known.tokens, *hash, ask).await?;
+        let found = self.identity(Credential::Token(*hash), ask).await?;
         // It may have ended since it was remembered.
-        Ok(found.filter(|identity| identity.expires_at.is_none_or(|end| end > now)))
+        Ok(found.filter(|identity| identity.lasts(now)))
     }
 
     async fn identify_external(&self, external: &ExternalId, groups: &[String]) -> Result<Option<Identity>> {
         let ask = self.inner.identify_external(external, groups);
-        let key = (external.clone(), groups.to_vec());
-        self.identity(|known| &known.external, |known| &mut known.external, key, ask).await
+        self.identity(Credential::External { id: external.clone(), groups: groups.to_vec() }, ask).await
     }
 
     async fn set_password(&self, id: PrincipalId, password: Option<PasswordHash>) -> Result<()> {
@@ -321,49 +321,6 @@ impl Principals for CachedCatalog {
     async fn revoke_token(&self, id: TokenId) -> Result<()> {
         let _writing = self.write();
         self.inner.revoke_token(id).await
-    }
-}
-
-#[async_trait]
-impl Groups for CachedCatalog {
-    async fn create_group(&self, name: &str) -> Result<Group> {
-        let _writing = self.write();
-        self.inner.create_group(name).await
-    }
-
-    async fn group(&self, id: GroupId) -> Result<Option<Group>> {
-        self.inner.group(id).await
-    }
-
-    async fn group_by_name(&self, name: &str) -> Result<Option<Group>> {
-        self.inner.group_by_name(name).await
-    }
-
-    async fn list_groups(&self, page: &Page) -> Result<Listing<Group>> {
-        self.inner.list_groups(page).await
-    }
-
-    async fn delete_group(&self, id: GroupId) -> Result<()> {
-        let _writing = self.write();
-        self.inner.delete_group(id).await
-    }
-
-    async fn add_member(&self, group: GroupId, principal: PrincipalId) -> Result<()> {
-        let _writing = self.write();
-        self.inner.add_member(group, principal).await
-    }
-
-    async fn remove_member(&self, group: GroupId, principal: PrincipalId) -> Result<()> {
-        let _writing = self.write();
-        self.inner.remove_member(group, principal).await
-    }
-
-    async fn members(&self, group: GroupId, page: &Page) -> Result<Listing<Principal>> {
-        self.inner.members(group, page).await
-    }
-
-    async fn groups_of(&self, principal: PrincipalId) -> Result<Vec<Group>> {
-        self.inner.groups_of(principal).await
     }
 }
 
@@ -396,8 +353,7 @@ impl Grants for CachedCatalog {
         let mut found = match self.inner.access(caller, name).await {
             Ok(found) => found,
             Err(error) => {
-                let read = |access: Access| Access { role: Role::Reader, ..access };
-                return self.instead(error, |known, age| known.access.get(&key, age).map(read));
+                return self.instead(error, |known, age| known.access.get(&key, age).map(only_read));
             }
         };
         if let Some(access) = &mut found {
@@ -407,7 +363,23 @@ impl Grants for CachedCatalog {
     }
 
     async fn access_by_id(&self, caller: &Caller, id: DatasetId) -> Result<Option<Access>> {
-        self.inner.access_by_id(caller, id).await
+        let remembered = {
+            let known = self.known.lock();
+            known.datasets.get(&id).and_then(|dataset| {
+                let key = (caller.on_dataset(&dataset.name).holders(), dataset.name.clone());
+                known.access.get(&key, self.age).filter(|access| access.dataset.id == id)
+            })
+        };
+        if remembered.is_some() {
+            return Ok(remembered);
+        }
+        let writes = self.writes();
+        let mut found = self.inner.access_by_id(caller, id).await?;
+        if let Some(access) = &mut found {
+            let holders = caller.on_dataset(&access.dataset.name).holders();
+            self.keep(writes, |known| known.remember_access(holders, access));
+        }
+        Ok(found)
     }
 
     async fn role_on_namespace(&self, caller: &Caller, namespace: &Namespace) -> Result<Option<Role>> {
@@ -457,6 +429,43 @@ impl Catalog for CachedCatalog {
     async fn create_first_owner(&self, owner: NewPrincipal, token: &TokenHash) -> Result<Option<Principal>> {
         let _writing = self.write();
         self.inner.create_first_owner(owner, token).await
+    }
+
+    async fn admit(
+        &self,
+        credential: &Credential,
+        now: DateTime<Utc>,
+        name: &DatasetName,
+    ) -> Result<Option<(Identity, Option<Access>)>> {
+        let key = |identity: &Identity| {
+            let caller = Caller::from(identity.clone());
+            (caller.on_dataset(name).holders(), name.clone())
+        };
+        let remembered = self.known.lock().identities.get(credential, self.age);
+        if let Some(identity) = remembered.filter(|identity| identity.lasts(now)) {
+            let access = self.access(&identity.clone().into(), name).await?;
+            return Ok(Some((identity, access)));
+        }
+        let writes = self.writes();
+        let mut found = match self.inner.admit(credential, now, name).await {
+            Ok(found) => found,
+            Err(error) => {
+                return self.instead(error, |known, age| {
+                    let identity = known.identities.get(credential, age).filter(|identity| identity.lasts(now))?;
+                    let access = known.access.get(&key(&identity), age).map(only_read)?;
+                    Some((identity, Some(access)))
+                });
+            }
+        };
+        if let Some((identity, access)) = &mut found {
+            self.keep(writes, |known| {
+                if let Some(access) = access {
+                    known.remember_access(key(identity).0, access);
+                }
+                known.identities.put(credential.clone(), identity.clone());
+            });
+        }
+        Ok(found)
     }
 
     async fn lake(&self) -> Result<Option<LakeId>> {

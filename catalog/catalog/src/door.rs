@@ -10,8 +10,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 
 use crate::Catalog;
-use crate::access::Identity;
+use crate::access::{Credential, Identity};
 use crate::error::{CatalogError, ErrorKind};
+use crate::name::DatasetName;
 use crate::password::{Login, log_in};
 use crate::principal::{ExternalId, NewPrincipal, NewToken, Principal, PrincipalKind};
 use crate::token::ApiToken;
@@ -145,12 +146,19 @@ impl Door {
         &self.catalog
     }
 
-    /// Who a credential stands for. `origin` is the web page that asks, as a browser says.
-    pub async fn admit(&self, bearer: Bearer<'_>, origin: Option<&str>) -> Result<Identity, DoorError> {
+    /// Who a credential stands for. `origin` is the web page that asks, as a browser says. `about` is the dataset that
+    /// the request names, if it is known already: the catalog is asked about both at once, and a cache of it can answer
+    /// what the caller may do to the dataset.
+    pub async fn admit(
+        &self,
+        bearer: Bearer<'_>,
+        origin: Option<&str>,
+        about: Option<&DatasetName>,
+    ) -> Result<Identity, DoorError> {
         let now = Utc::now();
         let known = match bearer {
-            Bearer::Token(token) => self.catalog.authenticate(&token.hash(), now).await?,
-            Bearer::Foreign(token) => return self.vouched(token, now).await,
+            Bearer::Token(token) => self.identify(Credential::Token(token.hash()), now, about).await?,
+            Bearer::Foreign(token) => return self.vouched(token, now, about).await,
         };
         let known =
             known.ok_or_else(|| refused("the token is unknown, revoked or expired; ask an owner for a new one"))?;
@@ -165,7 +173,27 @@ impl Door {
         Ok(known)
     }
 
-    async fn vouched(&self, token: &str, now: DateTime<Utc>) -> Result<Identity, DoorError> {
+    async fn identify(
+        &self,
+        credential: Credential,
+        now: DateTime<Utc>,
+        about: Option<&DatasetName>,
+    ) -> crate::Result<Option<Identity>> {
+        match (about, credential) {
+            (Some(name), credential) => {
+                Ok(self.catalog.admit(&credential, now, name).await?.map(|(identity, _)| identity))
+            }
+            (None, Credential::Token(hash)) => self.catalog.authenticate(&hash, now).await,
+            (None, Credential::External { id, groups }) => self.catalog.identify_external(&id, &groups).await,
+        }
+    }
+
+    async fn vouched(
+        &self,
+        token: &str,
+        now: DateTime<Utc>,
+        about: Option<&DatasetName>,
+    ) -> Result<Identity, DoorError> {
         let Some(issuers) = &self.issuers else {
             return Err(refused("tokens of other issuers are not taken here: send a Lakegate API token (lg_…)"));
         };
@@ -176,7 +204,8 @@ impl Door {
                 DoorError::IssuerAway
             }
         })?;
-        let identity = match self.catalog.identify_external(&vouched.external, &vouched.groups).await? {
+        let credential = Credential::External { id: vouched.external.clone(), groups: vouched.groups.clone() };
+        let identity = match self.identify(credential, now, about).await? {
             Some(identity) => identity,
             None => self.welcome(&vouched).await?,
         };

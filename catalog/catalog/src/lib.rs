@@ -38,7 +38,7 @@ mod token;
 mod token_scope;
 mod trail;
 
-pub use access::{Access, Caller, Identity};
+pub use access::{Access, Caller, Credential, Identity, Lack};
 pub use audit::{Audit, AuditAction, AuditEntry, AuditFilter, Audited, Decision, Protocol, QueryEntry};
 pub use cached::CachedCatalog;
 pub use column::{Column, ColumnType, ParseTypeError};
@@ -71,6 +71,7 @@ pub use token_scope::{Action, DatasetPattern, TokenScope};
 pub use trail::{Taken, Trail, Visit};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 /// All that the gateway asks of a catalog.
 #[async_trait]
@@ -89,6 +90,24 @@ pub trait Catalog: Datasets + Principals + Groups + Grants + Events + Jobs + Aud
     /// The caller makes the token, so that it can be kept safe before the instance comes to depend on
     /// it. Errors: `AlreadyExists` when a principal without that role has the name; `Invalid`.
     async fn create_first_owner(&self, owner: NewPrincipal, token: &TokenHash) -> Result<Option<Principal>>;
+
+    /// Who a credential stands for and what that caller may do to a dataset, asked at once: what
+    /// [`Principals::authenticate`] or [`Principals::identify_external`] and then [`Grants::access`] say. `None` for a
+    /// credential that stands for nobody.
+    async fn admit(
+        &self,
+        credential: &Credential,
+        now: DateTime<Utc>,
+        name: &DatasetName,
+    ) -> Result<Option<(Identity, Option<Access>)>> {
+        let found = match credential {
+            Credential::Token(hash) => self.authenticate(hash, now).await?,
+            Credential::External { id, groups } => self.identify_external(id, groups).await?,
+        };
+        let Some(identity) = found else { return Ok(None) };
+        let access = self.access(&identity.clone().into(), name).await?;
+        Ok(Some((identity, access)))
+    }
 
     /// The lake that holds the tables of this catalog's datasets; `None` until one is remembered.
     async fn lake(&self) -> Result<Option<LakeId>>;

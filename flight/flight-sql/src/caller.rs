@@ -37,7 +37,7 @@ pub(crate) async fn caller(door: &Door, metadata: &MetadataMap) -> Result<Caller
             return Err(refused("a name and a password are for the handshake: send the token that it answers"));
         }
     };
-    Ok(door.admit(bearer, None).await?.into())
+    Ok(door.admit(bearer, None, None).await?.into())
 }
 
 /// The credential of a request, not yet looked at.

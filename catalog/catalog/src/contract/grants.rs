@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{dataset, grant, name, namespace, new_dataset, refused, user};
+use super::{dataset, grant, name, namespace, new_dataset, new_user, refused, user};
+use chrono::{SubsecRound as _, TimeDelta, Utc};
+
 use crate::dataset::Visibility;
 use crate::grant::{Grant, Grantee, Role, Scope};
 use crate::{
-    Caller, Catalog, Dataset, DatasetId, ErrorKind, GroupId, NewDataset, Policy, Principal, PrincipalId, TokenScope,
+    ApiToken, Caller, Catalog, Credential, Dataset, DatasetId, ExternalId, GroupId, Lack, NewDataset, NewPrincipal,
+    NewToken, Policy, Principal, PrincipalId, TokenScope,
 };
 
 /// The caller's role on a dataset that it may see.
@@ -27,6 +30,7 @@ pub async fn grants(make: impl AsyncFn() -> Arc<dyn Catalog>) {
     access_joins_grants_and_visibility(make().await).await;
     a_credential_limits_what_its_principal_may(make().await).await;
     a_policy_is_for_whoever_is_no_owner(make().await).await;
+    admitting_says_what_asking_twice_does(make().await).await;
     super::sight::everyone_sees_what_the_grants_say(make).await;
 }
 
@@ -158,7 +162,8 @@ async fn access_joins_grants_and_visibility(catalog: Arc<dyn Catalog>) {
         let access = catalog.access(caller, &name(text)).await.expect("answer");
         assert_eq!(access.as_ref().map(|access| access.role), expected, "{caller:?} on {text}");
         let write = access.map(|access| access.require(caller, Role::Writer));
-        let allowed = if expected >= Some(Role::Writer) { Ok(()) } else { Err(ErrorKind::Denied) };
+        let lack = Lack::Role { role: Role::Writer, on: "it".to_owned() };
+        let allowed = if expected >= Some(Role::Writer) { Ok(()) } else { Err(lack) };
         assert_eq!(write, expected.map(|_| allowed));
     }
 }
@@ -188,7 +193,8 @@ async fn a_credential_limits_what_its_principal_may(catalog: Arc<dyn Catalog>) {
     for (role, allowed) in
         [(Role::Reader, false), (Role::Writer, true), (Role::Maintainer, false), (Role::Owner, false)]
     {
-        assert_eq!(access.require(&only_push, role).is_ok(), allowed, "{role}");
+        let expected = if allowed { Ok(()) } else { Err(Lack::Action(role.action())) };
+        assert_eq!(access.require(&only_push, role), expected, "{role}");
     }
 }
 
@@ -204,4 +210,60 @@ async fn a_policy_is_for_whoever_is_no_owner(catalog: Arc<dyn Catalog>) {
         let access = catalog.access(&who.into(), &made.name).await.expect("answer").expect("it is seen");
         assert_eq!(access.policy(), Some(&policy).filter(|_| role < Role::Owner), "{role}");
     }
+}
+
+async fn admitting_says_what_asking_twice_does(catalog: Arc<dyn Catalog>) {
+    let (ann, bob) = (user(&catalog, "ann").await, user(&catalog, "bob").await);
+    dataset(&catalog, "geo.a", &ann).await;
+    dataset(&catalog, "lab.a", &ann).await;
+    let open = NewDataset { visibility: Visibility::Public, ..new_dataset("lab.open") };
+    catalog.create_dataset(open, ann.id).await.expect("created");
+    let now = Utc::now().trunc_subsecs(6);
+    let token = async |who: &Principal, expires_at, scope: &str| {
+        let hash = ApiToken::generate().hash();
+        let scope = serde_json::from_str(scope).expect("a scope");
+        let new = NewToken { principal: who.id, name: "t".to_owned(), hash, expires_at, scope };
+        catalog.create_token(new).await.expect("kept");
+        Credential::Token(hash)
+    };
+    let external = ExternalId { issuer: "https://id.example".to_owned(), subject: "7".to_owned() };
+    let new = NewPrincipal { external: Some(external.clone()), ..new_user("eve") };
+    catalog.create_principal(new).await.expect("created");
+    let vouched = |subject: &str| {
+        let id = ExternalId { subject: subject.to_owned(), ..external.clone() };
+        Credential::External { id, groups: vec!["crew".to_owned()] }
+    };
+    let shown = [
+        token(&ann, None, "{}").await,
+        token(&ann, None, r#"{"datasets":["lab.*"]}"#).await,
+        token(&ann, Some(now), "{}").await,
+        token(&bob, Some(now + TimeDelta::seconds(60)), "{}").await,
+        Credential::Token(ApiToken::generate().hash()),
+        vouched("7"),
+        vouched("8"),
+    ];
+    let mut admitted = 0;
+    // Twice: an answer may be remembered, and whom a credential stands for without the other.
+    for (credential, named) in
+        shown.iter().chain(&shown).flat_map(|shown| ["geo.a", "lab.open", "no.where"].map(|name| (shown, name)))
+    {
+        let named = name(named);
+        let found = catalog.admit(credential, now, &named).await.expect("answer");
+        let identity = match credential {
+            Credential::Token(hash) => catalog.authenticate(hash, now).await,
+            Credential::External { id, groups } => catalog.identify_external(id, groups).await,
+        };
+        let identity = identity.expect("answer");
+        let expected = match identity {
+            Some(identity) => {
+                let access = catalog.access(&identity.clone().into(), &named).await.expect("answer");
+                Some((identity, access))
+            }
+            None => None,
+        };
+        assert_eq!(found, expected, "{credential:?} {named}");
+        admitted += usize::from(found.is_some_and(|(_, access)| access.is_some()));
+    }
+    // Ann sees both, by her limited token one; bob and eve see what is public.
+    assert_eq!(admitted, 2 * (2 + 1 + 1 + 1));
 }
