@@ -62,9 +62,10 @@ lint: ## Formatting, clippy without warnings, scripts that parse
 	@$(PYTHON) -c 'import ast, sys; [ast.parse(open(f, encoding="utf-8").read(), f) for f in sys.argv[1:]]' scripts/*.py testdata/*.py tests/e2e/schemathesis/*.py tests/clients/python/*.py 
 	@if command -v shellcheck >/dev/null 2>&1; then shellcheck -s sh scripts/*.sh; fi
 
-docs: build ## Run every console block of the README and of docs/jobs.md against a fresh demo and compare
+docs: build ## Run every console block of the README, docs/jobs.md and docs/events.md against a fresh demo and compare
 	$(PYTHON) scripts/docs.py README.md
 	$(PYTHON) scripts/docs.py docs/jobs.md
+	$(PYTHON) scripts/docs.py docs/events.md
 
 doctor: ## Say which tools are here, and how to install the missing ones
 	@sh scripts/doctor.sh

@@ -75,11 +75,11 @@ pub type Result<T, E = CatalogError> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// A name or field breaks a rule; `why` states the rule.
-    #[error("{what} `{value}` is not valid: {why}")]
+    #[error("{} is not valid: {why}", named(what, value))]
     Invalid {
         /// What the value is ("namespace", "column name").
         what: Cow<'static, str>,
-        /// The value as it was given.
+        /// The value as it was given; empty for one that is not to be shown.
         value: String,
         /// The rule it breaks.
         why: String,
@@ -129,6 +129,11 @@ pub enum CatalogError {
     Corrupt(String),
 }
 
+/// What is wrong, with its value if that can be shown.
+fn named(what: &str, value: &str) -> String {
+    if value.is_empty() { what.to_owned() } else { format!("{what} `{value}`") }
+}
+
 impl CatalogError {
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
@@ -163,5 +168,19 @@ impl CatalogError {
     /// Wraps a failure of the backing store.
     pub fn store(error: impl StdError + Send + Sync + 'static) -> Self {
         Self::Store(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_shown_leaves_no_gap() {
+        let invalid = |what: &'static str, value: &str, why: &str| {
+            CatalogError::Invalid { what: what.into(), value: value.to_owned(), why: why.to_owned() }.to_string()
+        };
+        assert_eq!(invalid("namespace", "No", "it is long"), "namespace `No` is not valid: it is long");
+        assert_eq!(invalid("password", "", "it is short"), "password is not valid: it is short");
     }
 }

@@ -205,10 +205,10 @@ impl NewJob {
             return refuse("label", name, why);
         }
         if self.labels.len() > 16 {
-            return refuse("labels", &self.labels.len().to_string(), "a job has at most 16");
+            return refuse("number of labels", &self.labels.len().to_string(), "a job has at most 16");
         }
         if self.params.to_string().len() > Self::MAX_PARAMS {
-            return refuse("parameters", "of the job", "they have at most 1 MiB as JSON");
+            return refuse("size of the parameters", "", "they have at most 1 MiB as JSON");
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ impl PasswordHash {
         if !LENGTH.contains(&password.chars().count()) {
             return Err(CatalogError::Invalid {
                 what: "password".into(),
-                value: "…".to_owned(),
+                value: String::new(),
                 why: "it must have 8 to 256 characters".to_owned(),
             });
         }

@@ -91,7 +91,9 @@ impl FromStr for DatasetPattern {
             Some(namespace) => Namespace::new(namespace).map(Self::Namespace),
             None => text.parse().map(Self::Dataset),
         };
-        pattern.map_err(|_| invalid("datasets", text, "each must be `namespace.dataset` or `namespace.*`"))
+        pattern.map_err(|_| {
+            invalid("token scope", text, "each of its datasets must be `namespace.dataset` or `namespace.*`")
+        })
     }
 }
 

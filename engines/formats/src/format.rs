@@ -40,6 +40,16 @@ impl Format {
         }
     }
 
+    /// What an answer is labelled as: for rows that are text, also that they are in UTF-8. JSON always is, and has no such
+    /// parameter.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::NdJson => "application/x-ndjson; charset=utf-8",
+            Self::Csv => "text/csv; charset=utf-8",
+            other => other.media_type(),
+        }
+    }
+
     /// The format of a media type, whatever its case and parameters. Also knows the other names in
     /// use for NDJSON (`application/ndjson`, `application/jsonl`, `application/x-jsonlines`).
     pub fn from_media_type(text: &str) -> Option<Self> {
@@ -90,6 +100,7 @@ mod tests {
         for format in Format::ALL {
             assert_eq!(Format::from_name(format.name()), Some(format));
             assert_eq!(Format::from_media_type(format.media_type()), Some(format));
+            assert_eq!(Format::from_media_type(format.content_type()), Some(format));
         }
         assert_eq!(Format::from_media_type("Text/CSV ; header=absent"), Some(Format::Csv));
         assert_eq!(Format::from_media_type("text/plain"), None);

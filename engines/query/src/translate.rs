@@ -1,5 +1,6 @@
 //! From DataFusion's errors to ours: by variant, never by text.
 
+use std::collections::HashSet;
 use std::error::Error as StdError;
 
 use arrow::error::ArrowError;
@@ -156,6 +157,9 @@ fn schema(error: &SchemaError) -> QueryError {
     }
 }
 
+/// Names that one hint offers.
+const OFFERED: usize = 20;
+
 fn hint(field: &Column, valid: &[Column]) -> String {
     let same_but_case = valid.iter().find(|other| other.name.to_lowercase() == field.name.to_lowercase());
     if let Some(other) = same_but_case {
@@ -164,8 +168,12 @@ fn hint(field: &Column, valid: &[Column]) -> String {
     if valid.is_empty() {
         return String::new();
     }
-    let mut names: Vec<String> = valid.iter().take(20).map(|column| format!("\"{}\"", column.name)).collect();
-    if valid.len() > names.len() {
+    // A column that several relations have is there once for each.
+    let mut seen = HashSet::new();
+    let all = valid.iter().map(|column| column.name.as_str()).filter(|&name| seen.insert(name));
+    let mut names: Vec<String> = all.take(OFFERED + 1).map(|name| format!("\"{name}\"")).collect();
+    if names.len() > OFFERED {
+        names.truncate(OFFERED);
         names.push("…".to_owned());
     }
     format!("; there are {}", names.join(", "))
@@ -207,5 +215,16 @@ mod tests {
         };
         let error = DataFusionError::SchemaError(Box::new(error), Box::new(None));
         assert!(translate(&error, Budgets::default()).to_string().ends_with("write \"Mag\""));
+    }
+
+    #[test]
+    fn a_column_that_several_relations_have_is_offered_once() {
+        let of = |relation: &str, name: &str| Column::new(Some(relation.to_owned()), name);
+        let offered = |valid: &[Column]| hint(&Column::from_name("mag"), valid);
+        let joined = [of("a", "id"), of("a", "place"), of("b", "id"), of("b", "place"), of("b", "depth")];
+        assert_eq!(offered(&joined), "; there are \"id\", \"place\", \"depth\"");
+        let many: Vec<Column> = (0..21).map(|n| Column::from_name(format!("c{n}"))).collect();
+        assert!(offered(&many).ends_with("\"c19\", …"));
+        assert!(offered(&many[..20]).ends_with("\"c19\""));
     }
 }

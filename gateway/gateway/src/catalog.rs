@@ -60,8 +60,11 @@ async fn run(settings: &lakegate_config::Settings) -> Result<()> {
     let scheme = if listener.tls.is_some() { "https" } else { "http" };
     let address = listener.address;
     say(format_args!("listening catalog={scheme}://{address}"));
+    // Who signed it, the companion need not know.
+    let trusted =
+        if scheme == "https" { " --set catalog.trusted_certificates=<PEM file of its authority>" } else { "" };
     say(format_args!(
-        "gateways: --set catalog.url={scheme}://{address} --set catalog.token_file={} · stop: Ctrl-C",
+        "gateways: --set catalog.url={scheme}://{address} --set catalog.token_file={}{trusted} · stop: Ctrl-C",
         token.display()
     ));
     let (connections, _) = serve::within_open_files(of_catalog.max_connections, 0);

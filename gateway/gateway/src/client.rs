@@ -6,6 +6,7 @@ use lakegate_catalog::ApiToken;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 
+use crate::causes::{self, Reason};
 use crate::failure::{Failure, Result};
 
 /// A gateway, and as whom to talk to it.
@@ -24,7 +25,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             .build()
-            .map_err(|e| Failure::other(e.to_string()))?;
+            .map_err(|e| Failure::other(causes::all(&e)))?;
         Ok(Self { http, url: url.trim_end_matches('/').to_owned(), token })
     }
 
@@ -62,12 +63,19 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn unreachable(url: &str, error: &reqwest::Error) -> Self {
-        let why =
-            if error.is_connect() { "nothing answers there; is it running?".to_owned() } else { error.to_string() };
-        Self {
-            code: "unreachable".to_owned(),
-            text: format!("{url}: {why} (start one with `lakegate demo`, or name it with --url)"),
-        }
+        let why = match causes::reason(error) {
+            Reason::Refused => {
+                "nothing answers there; is it running? (start one with `lakegate demo`, or name it with --url)"
+                    .to_owned()
+            }
+            Reason::Certificate => format!(
+                "{}; make it one that this machine trusts, or name a PEM file with it in SSL_CERT_FILE",
+                causes::innermost(error)
+            ),
+            Reason::NotTls => "what answers there speaks no TLS; begin the URL with http://".to_owned(),
+            Reason::Other => causes::all(error),
+        };
+        Self { code: "unreachable".to_owned(), text: format!("{url}: {why}") }
     }
 
     fn from_document(status: u16, document: &Value) -> Self {

@@ -43,9 +43,10 @@ fn tell(panic: &std::panic::PanicHookInfo<'_>) {
     }
 }
 
-/// The parts that replay Delta logs tell their whole story at `info`; ours is enough unless asked. Spans for the
-/// collector are not for people.
+/// The parts that replay Delta logs tell their whole story at `info`; ours is enough unless asked. What is wrong with a
+/// certificate is in the error of whoever asked. Spans for the collector are not for people.
 fn directives(level: &str) -> String {
-    let quiet = if level.contains('=') { "" } else { ",buoyant_kernel=warn,deltalake_core=warn" };
+    let quiet = ",buoyant_kernel=warn,deltalake_core=warn,rustls_platform_verifier=off";
+    let quiet = if level.contains('=') { "" } else { quiet };
     format!("{level}{quiet},lakegate_trace=off")
 }

@@ -5,6 +5,7 @@
 
 mod backup;
 mod catalog;
+mod causes;
 mod cli;
 mod client;
 mod data_folder;

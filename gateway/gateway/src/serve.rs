@@ -30,7 +30,7 @@ use crate::jobs::query::BackgroundQueries;
 use crate::jobs::{Runner, Work};
 use crate::server::{self, Connections, Listener};
 use crate::telemetry::Telemetry;
-use crate::{issuers, jobs, logging, news, settings, sweep, tls, trail};
+use crate::{causes, issuers, jobs, logging, news, settings, sweep, tls, trail};
 
 /// `lakegate serve`.
 pub(crate) fn command(cli: &Cli) -> Result<()> {
@@ -288,8 +288,7 @@ async fn open_catalog(settings: &Settings) -> Result<(Arc<dyn Catalog>, Option<A
     if let Some(url) = &settings.catalog.url {
         let companion = companion(settings, url)?;
         let asked = companion.ping().await;
-        asked
-            .map_err(|e| Failure::usage(format!("{e}; see catalog.url, and whether `lakegate catalog` runs there")))?;
+        asked.map_err(|error| causes::of_companion(&error))?;
         let stale_for = settings.catalog.stale_for;
         return Ok(remembered(CachedCatalog::new(Arc::new(companion), REMEMBERED_OF_COMPANION, stale_for)));
     }

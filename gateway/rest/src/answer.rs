@@ -85,7 +85,7 @@ pub(crate) async fn answer(format: Format, query: impl Source, started: Instant,
 
 /// Says what the rows are.
 pub(crate) fn describe(headers: &mut HeaderMap, format: Format, query_id: &str, versions: &[(String, u64)]) {
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for (name, value) in [(QUERY_ID, query_id.to_owned()), (VERSIONS, versions_header(versions))] {
         if let Ok(value) = HeaderValue::from_str(&value) {

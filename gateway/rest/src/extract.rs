@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -13,7 +13,7 @@ use serde::{Deserialize as _, Deserializer};
 
 use crate::media::{media_type, unsupported};
 use crate::problem::Problem;
-use crate::strict_json;
+use crate::{query_string, strict_json};
 
 /// How long a body of at most 1 MiB may take.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
@@ -79,9 +79,8 @@ pub(crate) struct Query<T>(pub(crate) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let read = axum::extract::Query::<T>::from_request_parts(parts, state).await;
-        read.map(|query| Self(query.0)).map_err(|error: QueryRejection| Problem::invalid(error.body_text()))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        query_string::read(&parts.uri).map(Self).map_err(Problem::invalid)
     }
 }
 

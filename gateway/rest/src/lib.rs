@@ -35,6 +35,7 @@ mod principals;
 mod problem;
 mod queries;
 mod query;
+mod query_string;
 mod receipts;
 mod refusals;
 mod rows;

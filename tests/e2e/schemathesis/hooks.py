@@ -377,7 +377,7 @@ def rows_are_what_they_say(ctx, response, case):
     """Formats that have no schema can be read by the libraries of others."""
     if response.status_code != 200:
         return
-    media_type = response.headers.get("content-type", [""])[0]
+    media_type = response.headers.get("content-type", [""])[0].split(";")[0]
     if media_type.endswith("arrow.stream"):
         pyarrow.ipc.open_stream(response.content).read_all()
     elif media_type.endswith("arrow.file"):

@@ -142,6 +142,27 @@ async fn what_is_missing_or_unsafe_is_refused_with_what_to_change() -> Result {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_told_as_that() -> Result {
+    let options = Options::serve()?;
+    let own = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()])?;
+    let file = |name: &str| options.folder().join(name).display().to_string();
+    let (certificate, key) = (file("catalog.pem"), file("catalog.key"));
+    std::fs::write(&certificate, own.cert.pem())?;
+    std::fs::write(&key, own.signing_key.serialize_pem())?;
+    let options = options.setting("catalog.tls_certificate", &certificate).setting("catalog.tls_key", &key);
+    let companion = Companion::with(options).await?;
+    let ended = companion.gateway()?.command()?.output().await?;
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(said.contains("UnknownIssuer") && said.contains("catalog.trusted_certificates"), "{said}");
+    assert!(!said.contains("rustls_platform_verifier"), "{said}");
+    let told = companion.output();
+    assert!(told.contains("catalog.trusted_certificates"), "{told}");
+    companion.gateway()?.setting("catalog.trusted_certificates", &certificate).start().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn whatever_is_killed_nothing_is_lost_no_right_is_stale_and_each_job_ends_once() -> Result {
     let tally = lakegate_e2e::cluster::rounds(4).await?;
     assert!(tally.pushes > 20 && tally.datasets > 4 && tally.revoked > 4, "{tally:?}");

@@ -69,6 +69,21 @@ async fn what_is_answered_in_a_format_is_pushed_in_it_again() -> Result {
 }
 
 #[tokio::test]
+async fn text_says_that_it_is_in_utf8() -> Result {
+    let gateway = Gateway::start().await?;
+    for (format, content_type) in [
+        ("csv", "text/csv; charset=utf-8"),
+        ("ndjson", "application/x-ndjson; charset=utf-8"),
+        ("json", "application/json"),
+        ("arrow", "application/vnd.apache.arrow.stream"),
+    ] {
+        let answer = answer_in(&gateway, format, "SELECT 'é' AS name").await?.expect(200)?;
+        assert_eq!(answer.header("content-type"), content_type);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_push_that_creates_its_dataset_brings_its_types() -> Result {
     let gateway = every_type().await?;
     let columns = gateway.client().get("/v1/datasets/lab/all").await?.expect(200)?.json()?["schema"].clone();

@@ -24,6 +24,27 @@ async fn shell(gateway: &Gateway, arguments: &[&str], input: &str) -> Result<(Op
     Ok((output.status.code(), text(output.stdout), text(output.stderr)))
 }
 
+/// What the shell says when it does not reach a gateway.
+async fn unreached(url: &str) -> Result<String> {
+    let mut command = Command::new(gateway::binary()?);
+    command.args(["sql", "--url", url, "SELECT 1"]).env_clear().env("HOME", std::env::temp_dir()).kill_on_drop(true);
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(30), command.output()).await??;
+    assert_eq!(ended.status.code(), Some(1), "{url}");
+    Ok(String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
+#[tokio::test]
+async fn why_a_gateway_is_not_reached_is_told_as_it_is() -> Result {
+    let gateway = Gateway::start().await?;
+    let address = gateway.base().trim_start_matches("http://").to_owned();
+    let err = unreached(&format!("https://{address}")).await?;
+    assert!(err.contains("speaks no TLS") && !err.contains("is it running"), "{err}");
+    gateway.kill().await?;
+    let err = unreached(&address).await?;
+    assert!(err.contains("is it running"), "{err}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_statement_is_read_from_a_pipe() -> Result {
     let gateway = Gateway::demo().await?;

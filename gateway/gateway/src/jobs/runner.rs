@@ -114,6 +114,9 @@ impl Runner {
         let task = Arc::new(Task::new(job, asked + self.claim.lease));
         let _running = self.counts.running(&task.job.kind);
         tracing::debug!(job = %task.job.id, kind = task.job.kind, attempt = task.job.attempts, "a job begins");
+        if task.job.attempts > 1 {
+            task.log(format!("begun again: attempt {} of {}", task.job.attempts, task.job.max_attempts));
+        }
         let done = tokio::select! {
             biased;
             done = self.work(&task) => Ok(done),
@@ -123,6 +126,7 @@ impl Runner {
             Ok(Some(Ok(result))) => Outcome::Done(result),
             Ok(Some(Err(Failure { code, detail, retry }))) => {
                 tracing::warn!(job = %task.job.id, kind = task.job.kind, code, detail, "a job failed");
+                task.log(format!("failed: {detail}"));
                 Outcome::Failed { error: JobError { code, detail }, retry }
             }
             Ok(None) => Outcome::GivenBack,

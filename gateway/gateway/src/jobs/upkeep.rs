@@ -91,7 +91,6 @@ impl Work for Compact {
             "version": done.version,
             "files_removed": done.files_removed,
             "files_added": done.files_added,
-            "rows": done.rows,
         }))
     }
 }
