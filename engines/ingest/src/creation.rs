@@ -1,7 +1,7 @@
 //! Datasets that come to be.
 
 use lakegate_catalog::{
-    Action, Caller, Catalog, Column, Dataset, DatasetId, DatasetName, ErrorKind, NewDataset, PrincipalId, Role,
+    Action, Caller, Catalog, Column, Dataset, DatasetId, DatasetName, ErrorKind, Lack, NewDataset, PrincipalId, Role,
 };
 use lakegate_formats::{FormatError, MAX_COLUMNS};
 use lakegate_lake::Lake;
@@ -21,9 +21,13 @@ pub fn check_width(columns: &[Column]) -> Result<()> {
 /// dataset.
 pub async fn allow_create(catalog: &dyn Catalog, caller: &Caller, name: &DatasetName) -> Result<PrincipalId> {
     let principal = caller.principal().ok_or(IngestError::Anonymous)?;
-    if catalog.role_on_namespace(caller, name.namespace()).await? < Some(Role::Owner) || !caller.may(Action::Manage) {
-        let on = format!("namespace `{}`", name.namespace());
-        return Err(IngestError::Denied { what: "creating datasets".to_owned(), role: Role::Owner, on });
+    let lack = if catalog.role_on_namespace(caller, name.namespace()).await? < Some(Role::Owner) {
+        Some(Lack::Role { role: Role::Owner, on: format!("namespace `{}`", name.namespace()) })
+    } else {
+        Some(Lack::Action(Action::Manage)).filter(|_| !caller.may(Action::Manage))
+    };
+    if let Some(lack) = lack {
+        return Err(IngestError::Denied { what: "creating datasets".to_owned(), lack });
     }
     if catalog.role_on_instance(caller).await? == Some(Role::Owner) {
         catalog.ensure_namespace(name.namespace()).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lakegate_catalog::{CatalogError, DatasetName, ErrorKind, Role};
+use lakegate_catalog::{CatalogError, DatasetName, ErrorKind, Lack};
 use lakegate_formats::{FormatError, MAX_COLUMNS};
 use lakegate_lake::LakeError;
 
@@ -32,15 +32,13 @@ pub enum IngestError {
     /// The dataset was to be created and is there.
     #[error("dataset `{0}` already exists")]
     DatasetExists(DatasetName),
-    /// The caller has not the role that it takes on a dataset or namespace.
-    #[error("{what} needs the role {role} on {on}", role = .role.as_str())]
+    /// The caller has not the role that it takes on a dataset or namespace, or its credential is not for it.
+    #[error("{what} needs {lack}")]
     Denied {
         /// What was asked.
         what: String,
-        /// The role that it takes.
-        role: Role,
-        /// The thing.
-        on: String,
+        /// What it takes.
+        lack: Lack,
     },
     /// Only a principal may do it.
     #[error("this needs a token")]

@@ -308,7 +308,7 @@ impl Ingest {
 
 fn require(caller: &Caller, access: &Access, role: Role, doing: &str) -> Result<()> {
     let what = format!("{doing} `{}`", access.dataset.name);
-    access.require(caller, role).map_err(|_| IngestError::Denied { what, role, on: "it".to_owned() })
+    access.require(caller, role).map_err(|lack| IngestError::Denied { what, lack })
 }
 
 /// The scope of a key is principal and dataset; the dataset is the table that keeps it.

@@ -368,18 +368,18 @@ impl Engine {
     }
 
     /// The queries that `viewer` may see: those that run, and the last few hundred that have ended, newest first.
-    pub fn queries(&self, viewer: Viewer) -> Vec<QueryInfo> {
+    pub fn queries(&self, viewer: &Viewer) -> Vec<QueryInfo> {
         self.queries.records.list(viewer)
     }
 
     /// One of them.
-    pub fn find_query(&self, viewer: Viewer, id: &str) -> Option<QueryInfo> {
+    pub fn find_query(&self, viewer: &Viewer, id: &str) -> Option<QueryInfo> {
         self.queries.records.find(viewer, id).map(|(_, info)| info)
     }
 
     /// Stops one of them; its processors are free within a second. True when there is such a query, also when it has
     /// ended.
-    pub fn cancel(&self, viewer: Viewer, id: &str) -> bool {
+    pub fn cancel(&self, viewer: &Viewer, id: &str) -> bool {
         let Some((record, _)) = self.queries.records.find(viewer, id) else { return false };
         if let Some(running) = self.queries.all().iter().find(|running| Arc::ptr_eq(&running.record, &record)) {
             running.stop(Stop::Cancelled);

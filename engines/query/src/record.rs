@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use lakegate_catalog::{Caller, Principal, PrincipalId};
+use lakegate_catalog::Caller;
 use parking_lot::Mutex;
 
 use crate::account::{Account, Ending, Read};
@@ -18,15 +18,14 @@ const ENDED: usize = 256;
 const SQL_KEPT: usize = 1_000;
 
 /// Whose queries are asked about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Viewer {
     /// Everybody's.
     All,
-    /// Those of one principal.
-    Principal(PrincipalId),
-    /// Those that were asked without a token, each by its id. An id that the caller chose can be guessed by others,
-    /// so only ids made here count.
-    Anonymous,
+    /// Those of a caller's principal, as far as they were asked with a credential that may do no more than the caller's.
+    /// Nobody's own are those that were asked without one, each by its id. An id that was chosen can be guessed by others, so
+    /// only ids made here count.
+    Caller(Caller),
 }
 
 /// How far a query is.
@@ -104,7 +103,7 @@ pub(crate) struct Tally {
 pub(crate) struct Record {
     pub(crate) id: String,
     sql: String,
-    principal: Option<Principal>,
+    caller: Caller,
     chosen: bool,
     /// Whether it is told of; looking a statement over is no query of its own.
     listed: bool,
@@ -132,7 +131,7 @@ impl Record {
         Self {
             id,
             sql: sql.chars().take(SQL_KEPT).collect(),
-            principal: caller.principal().cloned(),
+            caller: caller.clone(),
             chosen,
             listed: true,
             started_at: Utc::now(),
@@ -230,11 +229,16 @@ impl Record {
         matches!(*self.phase.lock(), Phase::Ended { .. })
     }
 
-    fn visible(&self, viewer: Viewer, by_id: bool) -> bool {
+    fn visible(&self, viewer: &Viewer, by_id: bool) -> bool {
         match viewer {
             Viewer::All => true,
-            Viewer::Principal(id) => self.principal.as_ref().is_some_and(|principal| principal.id == id),
-            Viewer::Anonymous => by_id && self.principal.is_none() && !self.chosen,
+            Viewer::Caller(viewer) => match (viewer.identity(), self.caller.identity()) {
+                (Some(viewer), Some(own)) => {
+                    viewer.principal.id == own.principal.id && viewer.scope.includes(&own.scope)
+                }
+                (None, None) => by_id && !self.chosen,
+                _ => false,
+            },
         }
     }
 
@@ -246,7 +250,7 @@ impl Record {
         QueryInfo {
             id: self.id.clone(),
             sql: self.sql.clone(),
-            principal: self.principal.as_ref().map(|principal| principal.name.clone()),
+            principal: self.caller.principal().map(|principal| principal.name.clone()),
             state,
             started_at: self.started_at,
             elapsed,
@@ -280,7 +284,7 @@ impl Records {
     }
 
     /// What the viewer may see, the newest first.
-    pub(crate) fn list(&self, viewer: Viewer) -> Vec<QueryInfo> {
+    pub(crate) fn list(&self, viewer: &Viewer) -> Vec<QueryInfo> {
         self.all
             .lock()
             .iter()
@@ -291,7 +295,7 @@ impl Records {
     }
 
     /// The newest with this id that the viewer may see.
-    pub(crate) fn find(&self, viewer: Viewer, id: &str) -> Option<(Arc<Record>, QueryInfo)> {
+    pub(crate) fn find(&self, viewer: &Viewer, id: &str) -> Option<(Arc<Record>, QueryInfo)> {
         let all = self.all.lock();
         let found = all.iter().rev().find(|record| record.id == id && record.visible(viewer, true))?;
         Some((Arc::clone(found), found.info()))
@@ -315,7 +319,7 @@ mod tests {
             ended.done();
             records.add(ended);
         }
-        let ids: Vec<_> = records.list(Viewer::All).into_iter().map(|info| info.id).collect();
+        let ids: Vec<_> = records.list(&Viewer::All).into_iter().map(|info| info.id).collect();
         assert_eq!((ids.len(), ids.first().map(String::as_str)), (ENDED + 1, Some("999")));
         assert_eq!(ids.last().map(String::as_str), Some("running"));
     }
@@ -328,11 +332,12 @@ mod tests {
         query.failed(&QueryError::MemoryExhausted);
         query.failed(&QueryError::Cancelled);
         query.enter(QueryState::Running);
-        let (_, info) = records.find(Viewer::Anonymous, "q").expect("there");
+        let nobody = Viewer::Caller(Caller::Anonymous);
+        let (_, info) = records.find(&nobody, "q").expect("there");
         assert_eq!(
             (info.state, info.error.map(|(code, _)| code)),
             (QueryState::Failed, Some("query_memory_exhausted"))
         );
-        assert!(records.list(Viewer::Anonymous).is_empty(), "nobody's own");
+        assert!(records.list(&nobody).is_empty(), "nobody's own");
     }
 }

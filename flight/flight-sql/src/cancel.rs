@@ -2,7 +2,7 @@
 
 use arrow_flight::sql::{ActionCancelQueryResult, Any, TicketStatementQuery};
 use arrow_flight::{CancelFlightInfoResult, CancelStatus, FlightInfo};
-use lakegate_catalog::Role;
+use lakegate_catalog::{Action, Role};
 use lakegate_query::Viewer;
 use prost::Message as _;
 
@@ -36,14 +36,14 @@ async fn stop(flight: &Flight, asked: &Asked, info: &FlightInfo) -> Result<bool>
         let Ok(Some(ticket)) = message.unpack::<TicketStatementQuery>() else { continue };
         let question = of_ticket(flight, &asked.caller, &ticket)?;
         let viewer = viewer(flight, asked).await?;
-        let runs = flight.engine.find_query(viewer, &question.query_id).is_some_and(|query| !query.state.is_over());
-        stopped |= runs && flight.engine.cancel(viewer, &question.query_id);
+        let runs = flight.engine.find_query(&viewer, &question.query_id).is_some_and(|query| !query.state.is_over());
+        stopped |= runs && flight.engine.cancel(&viewer, &question.query_id);
     }
     Ok(stopped)
 }
 
 async fn viewer(flight: &Flight, asked: &Asked) -> Result<Viewer> {
-    let Some(principal) = asked.caller.principal() else { return Ok(Viewer::Anonymous) };
-    let owns = flight.catalog.role_on_instance(&asked.caller).await? == Some(Role::Owner);
-    Ok(if owns { Viewer::All } else { Viewer::Principal(principal.id) })
+    let manages = asked.caller.may(Action::Manage);
+    let oversees = manages && flight.catalog.role_on_instance(&asked.caller).await? == Some(Role::Owner);
+    Ok(if oversees { Viewer::All } else { Viewer::Caller(asked.caller.clone()) })
 }

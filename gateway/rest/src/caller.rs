@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use chrono::{DateTime, Utc};
-use lakegate_catalog::{Action, ApiToken, Bearer, Caller, ErrorKind, Principal, Role, Visit};
+use lakegate_catalog::{Action, ApiToken, Bearer, Caller, DatasetName, ErrorKind, Principal, Role, Visit};
 
 use crate::app::App;
 use crate::problem::{Problem, Result};
@@ -17,6 +17,35 @@ pub(crate) struct Identified {
     pub(crate) caller: Caller,
     /// What the audit is told of its request.
     pub(crate) visit: Arc<Visit>,
+    /// By what it is known, for answers that go on for long.
+    pub(crate) standing: Standing,
+}
+
+/// What a request has shown to say who makes it.
+pub(crate) struct Standing(Option<Shown>);
+
+/// A credential, and the page that it came from as a browser says.
+struct Shown {
+    credential: String,
+    origin: Option<String>,
+}
+
+impl Standing {
+    /// Who it stands for now. Refused once the credential is revoked or has ended.
+    pub(crate) async fn caller(&self, app: &App) -> Result<Caller> {
+        self.about(app, None).await
+    }
+
+    async fn about(&self, app: &App, named: Option<&DatasetName>) -> Result<Caller> {
+        let Some(Shown { credential, origin }) = &self.0 else { return Ok(Caller::Anonymous) };
+        let token = ApiToken::parse(credential);
+        let bearer = token.as_ref().map(Bearer::Token).or_else(|| Bearer::foreign(credential)).ok_or_else(malformed)?;
+        Ok(app.door.admit(bearer, origin.as_deref(), named).await?.into())
+    }
+}
+
+fn malformed() -> Problem {
+    refused("the Authorization header must be `Bearer lg_…`, a Lakegate API token")
 }
 
 impl FromRequestParts<Arc<App>> for Identified {
@@ -25,28 +54,35 @@ impl FromRequestParts<Arc<App>> for Identified {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self> {
         let visit = parts.extensions.get::<Arc<Visit>>().map(Arc::clone);
         let visit = visit.ok_or_else(|| Problem::defect("a request that nobody observes"))?;
-        let mut sent = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let Some(value) = sent.next() else {
-            return Ok(Self { caller: Caller::Anonymous, visit });
-        };
-        if sent.next().is_some() {
-            return Err(refused("send one Authorization header"));
-        }
-        let malformed = || refused("the Authorization header must be `Bearer lg_…`, a Lakegate API token");
-        let text = value
-            .to_str()
-            .ok()
-            .and_then(|text| text.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .ok_or_else(malformed)?;
-        let token = ApiToken::parse(text);
-        let bearer = token.as_ref().map(Bearer::Token).or_else(|| Bearer::foreign(text)).ok_or_else(malformed)?;
-        let identity = app.door.admit(bearer, origin(&parts.headers)).await?;
-        let caller = Caller::from(identity);
+        let named = named(parts).await;
+        let standing = Standing(shown(&parts.headers)?);
+        let caller = standing.about(app, named.as_ref()).await?;
         visit.by(&caller);
-        Ok(Self { caller, visit })
+        Ok(Self { caller, visit, standing })
     }
+}
+
+fn shown(headers: &HeaderMap) -> Result<Option<Shown>> {
+    let mut sent = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = sent.next() else { return Ok(None) };
+    if sent.next().is_some() {
+        return Err(refused("send one Authorization header"));
+    }
+    let credential = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim().to_owned())
+        .ok_or_else(malformed)?;
+    Ok(Some(Shown { credential, origin: origin(headers).map(str::to_owned) }))
+}
+
+/// The dataset that the path names, if it names one.
+async fn named(parts: &mut Parts) -> Option<DatasetName> {
+    let params = RawPathParams::from_request_parts(parts, &()).await.ok()?;
+    let param = |wanted| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    DatasetName::new(param("ns")?, param("name")?).ok()
 }
 
 /// The page that a browser says it asks for: `Origin`, or what `Referer` begins with where there is none.
@@ -90,6 +126,18 @@ impl Identified {
         Err(Problem::denied("your token is not for managing: it needs the action `manage`"))
     }
 
+    /// The principal, if its credential may be used for whatever the principal may do: what it sets here would go on to
+    /// count where the credential's limits do not.
+    pub(crate) fn unlimited(&self, what: &str) -> Result<&Principal> {
+        let principal = self.manager()?;
+        match self.caller.identity() {
+            Some(identity) if identity.scope.is_whole() => Ok(principal),
+            _ => {
+                Err(Problem::denied(format!("{what} takes a token without limits: it would reach further than yours")))
+            }
+        }
+    }
+
     /// The principal, if it owns the instance.
     pub(crate) async fn instance_owner(&self, app: &App) -> Result<&Principal> {
         let principal = self.manager()?;
@@ -98,6 +146,12 @@ impl Identified {
             _ => Err(Problem::denied("only an owner of the instance may do this")),
         }
     }
+}
+
+/// Whether a caller watches over the whole instance: an owner of it, with a credential for managing.
+pub(crate) async fn oversees(app: &App, caller: &Caller) -> Result<bool> {
+    let manages = caller.principal().is_some() && caller.may(Action::Manage);
+    Ok(manages && app.catalog.role_on_instance(caller).await? == Some(Role::Owner))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use lakegate_catalog::{Access, Caller, Column, ColumnsAt, Dataset, DatasetChange, Role, Visibility};
+use lakegate_catalog::{Access, Caller, Column, ColumnsAt, Dataset, DatasetChange, ErrorKind, Lack, Role, Visibility};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
@@ -67,6 +67,7 @@ pub(crate) async fn change_dataset(
 ) -> Result<axum::Json<DatasetDocument>> {
     let access = path.access(&app, &caller).await?;
     request.allowed(&caller.caller, &access)?;
+    caller.visit.say(request.told());
     let policy = access.policy().cloned();
     let (columns, change) = request.read(&access.dataset)?;
     // Runs to its end when the client goes away: table and catalog are to agree.
@@ -94,12 +95,31 @@ async fn apply(app: &App, dataset: Dataset, columns: Vec<Column>, mut change: Da
 
 impl ChangeDataset {
     fn allowed(&self, caller: &Caller, access: &Access) -> Result<()> {
-        let denied = |what: &str, role: Role| Problem::denied(format!("{what} needs the role {role} on the dataset"));
-        access.require(caller, Role::Maintainer).map_err(|_| denied("changing a dataset", Role::Maintainer))?;
+        let denied = |what: &str, lack: Lack| Problem::denied(format!("{what} needs {lack}"));
+        access.require(caller, Role::Maintainer).map_err(|lack| denied("changing a dataset", lack))?;
         if self.visibility.is_some() {
-            access.require(caller, Role::Owner).map_err(|_| denied("changing who may see a dataset", Role::Owner))?;
+            access.require(caller, Role::Owner).map_err(|lack| denied("changing who may see a dataset", lack))?;
+        }
+        // Not what is there, nor of what type: the caller reads as if there were no such column.
+        let hidden = |name: &str| {
+            access.dataset.schema.iter().any(|known| {
+                known.name.to_lowercase() == name.to_lowercase()
+                    && access.policy().is_some_and(|policy| policy.hides(&known.name))
+            })
+        };
+        if let Some(column) = self.add_columns.iter().find(|column| hidden(&column.name)) {
+            let detail = format!("`{}` cannot be added; choose another name", column.name);
+            return Err(Problem::new(ErrorKind::Conflict, "column_exists", detail));
         }
         Ok(())
+    }
+
+    /// What changes, for the audit.
+    fn told(&self) -> String {
+        let visibility = self.visibility.map(|visibility| format!("visibility {}", visibility.as_str()));
+        let description = self.description.as_ref().map(|_| "description".to_owned());
+        let columns = self.add_columns.iter().map(|column| format!("column {}", column.name));
+        visibility.into_iter().chain(description).chain(columns).collect::<Vec<_>>().join(", ")
     }
 
     /// The new columns, and what else changes.

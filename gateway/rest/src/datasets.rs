@@ -230,6 +230,9 @@ pub(crate) async fn create_dataset(
 ) -> Result<impl IntoResponse> {
     let new = request.into_new()?;
     caller.visit.note(|entry| entry.dataset = Some(new.name.clone()));
+    if new.visibility != Visibility::default() {
+        caller.visit.say(format_args!("visibility {}", new.visibility.as_str()));
+    }
     let owner = allow_create(app.catalog.as_ref(), &caller.caller, &new.name).await?;
     let dataset = lakegate_ingest::create_dataset(app.catalog.as_ref(), &app.lake, new, owner).await?;
     caller.visit.about(&dataset);
@@ -305,7 +308,7 @@ pub(crate) async fn delete_dataset(
     Path(path): Path<DatasetPath>,
 ) -> Result<StatusCode> {
     let access = path.access(&app, &caller).await?;
-    let denied = |_| Problem::denied("deleting a dataset needs the role owner on it");
+    let denied = |lack| Problem::denied(format!("deleting a dataset needs {lack}"));
     access.require(&caller.caller, Role::Owner).map_err(denied)?;
     app.catalog.delete_dataset(access.dataset.id).await?;
     Ok(StatusCode::NO_CONTENT)

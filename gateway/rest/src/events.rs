@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::caller::Identified;
+use crate::caller::{Identified, Standing};
 use crate::extract::Query;
 use crate::jobs::may_see;
 use crate::problem::{Problem, Result};
@@ -82,7 +82,7 @@ impl From<Event> for EventDocument {
 ))]
 pub(crate) async fn follow(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    Identified { caller, standing, .. }: Identified,
     Query(follow): Query<Follow>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>>>> {
@@ -99,7 +99,7 @@ pub(crate) async fn follow(
         return Err(Problem::invalid("wait must be at most 86400 seconds"));
     }
     let wait = follow.wait.map(|seconds| Duration::from_secs(seconds.into()));
-    let following = Following { app, caller, after, wait, ready: Vec::new().into_iter() };
+    let following = Following { app, caller, standing, after, wait, ready: Vec::new().into_iter() };
     let messages = futures::stream::unfold(following, |mut following| async {
         let message = following.next().await?;
         Some((Ok(message), following))
@@ -110,6 +110,7 @@ pub(crate) async fn follow(
 struct Following {
     app: Arc<App>,
     caller: Caller,
+    standing: Standing,
     after: u64,
     wait: Option<Duration>,
     ready: std::vec::IntoIter<Message>,
@@ -140,6 +141,8 @@ impl Following {
     /// Makes messages of what has happened; whether anything has.
     async fn read(&mut self) -> Result<bool> {
         let feed = self.app.catalog.events(self.after, AT_ONCE).await?;
+        // Whoever it is now: it may have lost its token, or a group, since it began to listen.
+        self.caller = self.standing.caller(&self.app).await?;
         let mut messages = Vec::new();
         if feed.missed {
             messages.push(Message::default().event("missed").data("{}"));

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::caller::Identified;
+use crate::caller::{Identified, oversees};
 use crate::datasets::page;
 use crate::extract::{Path, Query};
 use crate::jobs::document::LogLineDocument;
@@ -106,7 +106,7 @@ pub(crate) async fn list_jobs(
     };
     let everybodys = match &about {
         Some(access) if keeps(access, caller) => true,
-        _ => owns_instance(&app, caller).await?,
+        _ => oversees(&app, caller).await?,
     };
     let filter = JobFilter {
         by: (!everybodys).then_some(principal),
@@ -139,7 +139,7 @@ pub(crate) async fn show_job(
 ))]
 pub(crate) async fn cancel_job(
     State(app): State<Arc<App>>,
-    Identified { caller, visit }: Identified,
+    Identified { caller, visit, .. }: Identified,
     Path(path): Path<JobPath>,
 ) -> Result<(StatusCode, axum::Json<JobDocument>)> {
     let job = path.job(&app, &caller).await?;
@@ -184,7 +184,7 @@ async fn sees(app: &App, caller: &Caller, job: &Job) -> Result<bool> {
     if reaches(caller, job) {
         may_see(app, caller, job.by, job.dataset.as_ref()).await
     } else {
-        owns_instance(app, caller).await
+        oversees(app, caller).await
     }
 }
 
@@ -204,7 +204,7 @@ pub(crate) async fn may_see(
     {
         return Ok(true);
     }
-    owns_instance(app, caller).await
+    oversees(app, caller).await
 }
 
 /// Whether the caller's credential reaches what a job is about: with one that is limited nobody gets at what was asked for with
@@ -220,10 +220,6 @@ fn reaches(caller: &Caller, job: &Job) -> bool {
 
 fn keeps(access: &Access, caller: &Caller) -> bool {
     access.require(caller, Role::Maintainer).is_ok()
-}
-
-async fn owns_instance(app: &App, caller: &Caller) -> Result<bool> {
-    Ok(app.catalog.role_on_instance(caller).await? == Some(Role::Owner))
 }
 
 /// The dataset of a filter, if the caller may see it.

@@ -35,8 +35,6 @@ pub(crate) struct CompactAnswer {
     files_removed: usize,
     /// Files that took their place.
     files_added: usize,
-    /// Rows in them.
-    rows: u64,
 }
 
 /// What a vacuum did.
@@ -86,7 +84,7 @@ async fn kept_up(app: &App, caller: &Identified, path: &DatasetPath) -> Result<D
     let access = path.access(app, caller).await?;
     access
         .require(&caller.caller, Role::Maintainer)
-        .map_err(|_| Problem::denied("keeping a dataset up needs the role maintainer on it"))?;
+        .map_err(|lack| Problem::denied(format!("keeping a dataset up needs {lack}")))?;
     Ok(Arc::unwrap_or_clone(access.dataset))
 }
 

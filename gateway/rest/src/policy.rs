@@ -46,7 +46,7 @@ pub(crate) enum MaskDocument {
 
 async fn owned(app: &App, caller: &Identified, path: &DatasetPath) -> Result<Access> {
     let access = path.access(app, caller).await?;
-    let denied = |_| Problem::denied("a policy is for owners of the dataset");
+    let denied = |lack| Problem::denied(format!("seeing or setting a policy needs {lack}"));
     access.require(&caller.caller, Role::Owner).map_err(denied)?;
     Ok(access)
 }

@@ -6,7 +6,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
-use lakegate_catalog::{ErrorKind, ExternalId, NewPrincipal, PasswordHash, Principal, PrincipalKind};
+use lakegate_catalog::{
+    ErrorKind, ExternalId, JobFilter, JobState, NewPrincipal, Page, PasswordHash, Principal, PrincipalId, PrincipalKind,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -150,6 +152,12 @@ pub(crate) async fn create_principal(
     Json(request): Json<CreatePrincipal>,
 ) -> Result<impl IntoResponse> {
     caller.instance_owner(&app).await?;
+    if request.kind == PrincipalKind::Gateway {
+        return Err(Problem::invalid("kind must be user or service; a gateway's token is made by `lakegate catalog`"));
+    }
+    if request.external.is_some() {
+        caller.unlimited("saying by which token of an issuer somebody is known")?;
+    }
     let new = NewPrincipal { name: request.name, kind: request.kind, external: request.external };
     let principal = app.catalog.create_principal(new).await?;
     caller.visit.say(&principal.name);
@@ -157,7 +165,7 @@ pub(crate) async fn create_principal(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(PrincipalDocument::from(principal))))
 }
 
-/// Deletes a principal with its tokens and grants.
+/// Deletes a principal with its tokens and grants; its jobs are cancelled.
 #[utoipa::path(delete, path = "/v1/principals/{name}", security(("token" = [])), tag = "access", params(PrincipalPath), responses(
     (status = 204, description = "Deleted"),
     refusals::Conflict,
@@ -170,7 +178,31 @@ pub(crate) async fn delete_principal(
     caller.instance_owner(&app).await?;
     let principal = find(&app, &path.name).await?;
     app.catalog.delete_principal(principal.id).await?;
+    cancel_jobs(&app, principal.id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Asks for the end of what a principal has left to be done. After it is gone: nothing is added any more.
+async fn cancel_jobs(app: &App, by: PrincipalId) -> Result<()> {
+    for state in [JobState::Waiting, JobState::Running] {
+        let filter = JobFilter { by: Some(by), state: Some(state), ..JobFilter::default() };
+        let mut page = Page { limit: 100, cursor: None };
+        loop {
+            let found = app.catalog.list_jobs(&filter, &page).await?;
+            for job in found.items.iter().filter(|job| job.kind == "query") {
+                // It may have been forgotten since.
+                app.catalog.cancel_job(job.id).await.or_else(|error| match error.kind() {
+                    ErrorKind::NotFound => Ok(job.clone()),
+                    _ => Err(error),
+                })?;
+            }
+            match found.next {
+                None => break,
+                next => page.cursor = next,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Sets a principal's password, for `/v1/login` and the handshake of Flight SQL. For itself, with the password that it
@@ -186,6 +218,7 @@ pub(crate) async fn set_password(
     Client(from): Client,
     Json(request): Json<SetPassword>,
 ) -> Result<StatusCode> {
+    caller.unlimited("setting a password")?;
     let principal = match request.current {
         Some(current) if caller.manager()?.name == path.name => {
             let own = caller.principal()?.clone();

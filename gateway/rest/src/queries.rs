@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use lakegate_catalog::{Caller, ErrorKind, Role};
+use lakegate_catalog::{Caller, ErrorKind};
 use lakegate_query::{QueryInfo, Viewer};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::caller::Identified;
+use crate::caller::{Identified, oversees};
 use crate::extract::{Path, Query};
 use crate::problem::{Problem, Result};
 use crate::words;
@@ -104,8 +104,8 @@ pub(crate) struct QueryPath {
     id: String,
 }
 
-/// The caller's queries that run, and the last few hundred that have ended, the newest first. An owner of the
-/// instance sees everybody's.
+/// The caller's queries that run, and the last few hundred that have ended, the newest first: with a token that is limited
+/// those that were asked with it or with one that may do no more. An owner of the instance sees everybody's.
 #[utoipa::path(get, path = "/v1/queries", tag = "query", params(ListQueries), responses(
     (status = 200, description = "A page of queries", body = QueryList),
 ))]
@@ -121,7 +121,7 @@ pub(crate) async fn list_queries(
     if list.cursor.as_deref().is_some_and(|cursor| !is_query_id(cursor)) {
         return Err(Problem::invalid("the cursor is not one that a list has given"));
     }
-    let all = app.engine.queries(viewer(&app, &caller).await?);
+    let all = app.engine.queries(&viewer(&app, &caller).await?);
     // What came after a query that is forgotten is forgotten too.
     let start = match &list.cursor {
         None => 0,
@@ -142,7 +142,7 @@ pub(crate) async fn show_query(
     Identified { caller, .. }: Identified,
     Path(path): Path<QueryPath>,
 ) -> Result<axum::Json<QueryDocument>> {
-    let found = app.engine.find_query(viewer(&app, &caller).await?, &path.id);
+    let found = app.engine.find_query(&viewer(&app, &caller).await?, &path.id);
     found.map(|info| axum::Json(info.into())).ok_or_else(not_found)
 }
 
@@ -156,7 +156,7 @@ pub(crate) async fn cancel_query(
     Path(path): Path<QueryPath>,
 ) -> Result<StatusCode> {
     let viewer = viewer(&app, &caller).await?;
-    if app.engine.cancel(viewer, &path.id) { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
+    if app.engine.cancel(&viewer, &path.id) { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
 }
 
 fn is_query_id(text: &str) -> bool {
@@ -169,9 +169,5 @@ fn not_found() -> Problem {
 }
 
 async fn viewer(app: &App, caller: &Caller) -> Result<Viewer> {
-    let Some(principal) = caller.principal() else { return Ok(Viewer::Anonymous) };
-    Ok(match app.catalog.role_on_instance(caller).await? {
-        Some(Role::Owner) => Viewer::All,
-        _ => Viewer::Principal(principal.id),
-    })
+    Ok(if oversees(app, caller).await? { Viewer::All } else { Viewer::Caller(caller.clone()) })
 }

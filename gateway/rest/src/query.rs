@@ -113,7 +113,7 @@ pub(crate) struct AnswerQuery {
     responses(Rows, refusals::NotFound, refusals::NotAcceptable, refusals::Conflict, refusals::Cancelled))]
 pub(crate) async fn query(
     State(app): State<Arc<App>>,
-    Identified { caller, visit }: Identified,
+    Identified { caller, visit, .. }: Identified,
     Query(how): Query<AnswerQuery>,
     headers: HeaderMap,
     Json(question): Json<Question>,
@@ -137,7 +137,7 @@ pub(crate) async fn query(
     ))]
 pub(crate) async fn query_by_url(
     State(app): State<Arc<App>>,
-    Identified { caller, visit }: Identified,
+    Identified { caller, visit, .. }: Identified,
     Query(asked): Query<AskedByUrl>,
     headers: HeaderMap,
 ) -> Result<Response> {

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use chrono::{DateTime, TimeDelta, Utc};
 use lakegate_catalog::{
-    Action, ApiToken, DatasetPattern, ErrorKind, NewToken, Principal, Role, TokenRecord, TokenScope,
+    Action, ApiToken, DatasetPattern, ErrorKind, NewToken, Principal, PrincipalKind, Role, TokenRecord, TokenScope,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -37,20 +37,20 @@ pub(crate) struct CreateToken {
     #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 3153600000_i64)]
     expires_in: Option<u64>,
-    /// What it may be used for; anything when there is nothing here.
+    /// What it may be used for; anything when it is left out.
     #[serde(default)]
-    #[schema(value_type = Vec<words::Action>)]
-    actions: BTreeSet<Action>,
-    /// On which datasets, `namespace.dataset` or `namespace.*`; on any, and for what concerns none, when there is nothing
-    /// here. On others whoever sends it is nobody: what is public can be read.
+    #[schema(value_type = Option<Vec<words::Action>>, min_items = 1)]
+    actions: Option<BTreeSet<Action>>,
+    /// On which datasets, `namespace.dataset` or `namespace.*`; on any, and for what concerns none, when it is left
+    /// out. On others whoever sends it is nobody: what is public can be read.
     #[serde(default)]
-    #[schema(value_type = Vec<words::DatasetPattern>, max_items = 100)]
-    datasets: BTreeSet<DatasetPattern>,
-    /// From pages of which origins, for tokens that browsers hold: `https://maps.example`. From anywhere when there is nothing
-    /// here. A page cannot forge it, a program can.
+    #[schema(value_type = Option<Vec<words::DatasetPattern>>, min_items = 1, max_items = 100)]
+    datasets: Option<BTreeSet<DatasetPattern>>,
+    /// From pages of which origins, for tokens that browsers hold: `https://maps.example`. From anywhere when it is left
+    /// out. A page cannot forge it, a program can.
     #[serde(default)]
-    #[schema(value_type = Vec<words::Origin>, max_items = 100)]
-    referrers: BTreeSet<String>,
+    #[schema(value_type = Option<Vec<words::Origin>>, min_items = 1, max_items = 100)]
+    referrers: Option<BTreeSet<String>>,
 }
 
 /// What is known of a token; never the token itself.
@@ -168,10 +168,16 @@ pub(crate) async fn create_token(
         return Err(Problem::invalid("a token's name has 1 to 100 characters"));
     }
     let principal = subject(&app, &caller, request.principal.as_deref()).await?;
+    if principal.kind == PrincipalKind::Gateway {
+        return Err(Problem::denied("a gateway's token is made by `lakegate catalog`"));
+    }
     let expires_at = caller.expiry(request.expires_in.map(expiry).transpose()?)?;
     let token = ApiToken::generate();
-    let CreateToken { actions, datasets, referrers, .. } = request;
-    let scope = TokenScope { actions, datasets, referrers };
+    let scope = TokenScope {
+        actions: limit("actions", request.actions)?,
+        datasets: limit("datasets", request.datasets)?,
+        referrers: limit("referrers", request.referrers)?,
+    };
     if caller.caller.identity().is_some_and(|identity| !identity.scope.includes(&scope)) {
         return Err(Problem::denied(
             "the new token would be for more than yours: give it the limits of yours, or narrower ones",
@@ -182,6 +188,16 @@ pub(crate) async fn create_token(
     caller.visit.say(format_args!("{} of {}", record.id, principal.name));
     let created = CreatedToken { token_record: document(&principal, record), token: token.reveal().to_owned() };
     Ok((StatusCode::CREATED, axum::Json(created)))
+}
+
+/// A list that limits. One that is there and empty would limit nothing, which nobody means who writes it.
+fn limit<T>(field: &str, list: Option<BTreeSet<T>>) -> Result<BTreeSet<T>> {
+    match list {
+        Some(list) if list.is_empty() => Err(Problem::invalid(format!(
+            "{field} is empty: name what the token is for, or leave the field out for no limit"
+        ))),
+        list => Ok(list.unwrap_or_default()),
+    }
 }
 
 fn expiry(seconds: u64) -> Result<DateTime<Utc>> {

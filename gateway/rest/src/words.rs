@@ -73,7 +73,7 @@ words! {
     /// How far a query is.
     QueryState = one_of(["queued", "planning", "running", "done", "failed", "cancelled"]);
     /// What kind of work a job is.
-    JobKind = pattern("^[a-z][a-z0-9-]{0,62}$").examples(["query"]);
+    JobKind = pattern("^[a-z][a-z0-9_]{0,62}$").examples(["query"]);
     /// A kind of job that can be submitted by itself.
     SubmittedKind = one_of(["query"]);
     /// How far a job is.

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use arrow::array::{Int64Array, RecordBatch};
-use arrow_flight::sql::{CommandStatementIngest, TableDefinitionOptions, TableExistsOption, TableNotExistOption};
+use arrow_flight::sql::{
+    CommandStatementIngest, CommandStatementQuery, TableDefinitionOptions, TableExistsOption, TableNotExistOption,
+};
 use arrow_flight::{FlightDescriptor, HandshakeRequest};
 use futures::TryStreamExt as _;
 use lakegate_e2e::flight::descriptor;
@@ -12,6 +14,8 @@ use lakegate_e2e::{Answer, Client, Companion, FlightClient, Gateway, OpenPush, R
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
+
+use crate::jobs::{ENDLESS, submit, until};
 
 /// How long an entry may take to be there; a tenth of a second is promised to who is not busy.
 const SOON: Duration = Duration::from_secs(20);
@@ -164,6 +168,44 @@ async fn flight_is_recorded_like_rest() -> Result {
     Ok(())
 }
 
+#[tokio::test]
+async fn what_jobs_do_is_recorded_too() -> Result {
+    let gateway = lab().await?;
+    let owner = gateway.client();
+    for work in ["compact", "vacuum"] {
+        owner.call(Method::POST, &format!("/v1/datasets/lab/t/{work}")).await?.expect(200)?;
+    }
+    for kept in entries(owner, "action = 'maintain'", 2).await? {
+        let fields = ["principal", "protocol", "dataset", "decision", "code"];
+        assert_eq!(of(&kept, &fields), json!(["owner", "rest", "lab.t", "allowed", null]));
+    }
+    let path = submit(owner, json!({ "kind": "query", "sql": "SELECT n FROM lab.t" })).await?;
+    until(owner, &path, "done").await?;
+    let asked = entry(owner, "action = 'change_job'").await?;
+    let id = path.rsplit('/').next().unwrap_or_default();
+    assert_eq!(of(&asked, &["principal", "protocol", "decision"]), json!(["owner", "rest", "allowed"]));
+    assert!(asked["detail"].as_str().is_some_and(|detail| detail.contains(id)), "{asked}");
+    let read = entry(owner, "protocol = 'job' AND action = 'query'").await?;
+    let fields = ["principal", "dataset", "version", "rows", "bytes", "decision"];
+    assert_eq!(of(&read, &fields), json!(["owner", "lab.t", 1, 1, 8, "allowed"]));
+    let told = owner.rows("SELECT sql, state FROM system.queries WHERE protocol = 'job'").await?;
+    assert_eq!(told, [json!({ "sql": "SELECT n FROM lab.t", "state": "done" })]);
+    let path = submit(owner, json!({ "kind": "query", "sql": ENDLESS })).await?;
+    owner.delete(&path).await?.expect(202)?;
+    let last = entries(owner, "action = 'change_job'", 3).await?.remove(2);
+    assert!(last["detail"].as_str().is_some_and(|detail| detail.starts_with("cancels query ")), "{last}");
+
+    // What was given to one, and shown by another.
+    let theirs = FlightClient::connect(gateway.flight(), owner.token()).await?;
+    let command = CommandStatementQuery { query: "SELECT n FROM lab.t".to_owned(), transaction_id: None };
+    let ticket = theirs.info(&command).await?.endpoint[0].ticket.clone().ok_or("no ticket")?;
+    let ada = FlightClient::connect(gateway.flight(), principal(owner, "ada").await?.token()).await?;
+    ada.get(ticket).await.expect_err("another's ticket");
+    let shown = entry(owner, "protocol = 'flight' AND decision = 'denied'").await?;
+    assert_eq!(of(&shown, &["principal", "action"]), json!(["ada", "query"]));
+    Ok(())
+}
+
 /// Requests of the owner, and what is recorded of each: action, dataset, decision, code and detail.
 fn changes() -> Vec<(Method, &'static str, Value, Value)> {
     use reqwest::Method as M;
@@ -181,7 +223,24 @@ fn changes() -> Vec<(Method, &'static str, Value, Value)> {
             on_t("change_policy"),
         ),
         (M::DELETE, "/v1/datasets/lab/t/policy", none.clone(), on_t("change_policy")),
-        (M::PATCH, "/v1/datasets/lab/t", json!({ "description": "ours" }), on_t("change_dataset")),
+        (
+            M::PATCH,
+            "/v1/datasets/lab/t",
+            json!({ "description": "ours", "add_columns": [{ "name": "m", "type": "int" }] }),
+            json!(["change_dataset", "lab.t", "allowed", null, "description, column m"]),
+        ),
+        (
+            M::PATCH,
+            "/v1/datasets/lab/t",
+            json!({ "visibility": "public" }),
+            json!(["change_dataset", "lab.t", "allowed", null, "visibility public"]),
+        ),
+        (
+            M::POST,
+            "/v1/datasets",
+            json!({ "name": "lab.open", "visibility": "public", "schema": [{ "name": "n", "type": "int" }] }),
+            json!(["create_dataset", "lab.open", "allowed", null, "visibility public"]),
+        ),
         (M::POST, "/v1/namespaces", json!({ "name": "geo" }), said("change_namespace", "geo")),
         (M::DELETE, "/v1/namespaces/geo", none.clone(), said("change_namespace", "geo")),
         (M::POST, "/v1/principals", json!({ "name": "ada" }), said("change_principal", "ada")),

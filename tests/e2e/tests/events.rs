@@ -110,6 +110,32 @@ async fn everyone_follows_what_it_may_see() -> Result {
 }
 
 #[tokio::test]
+async fn who_loses_group_or_token_is_told_nothing_more() -> Result {
+    let gateway = Gateway::start().await?;
+    let owner = gateway.client();
+    let ada = principal(owner, "ada").await?;
+    owner.post("/v1/groups", &json!({ "name": "crew" })).await?.expect(201)?;
+    owner.call(Method::PUT, "/v1/groups/crew/members/ada").await?.expect(204)?;
+    owner.create("lab.closed", &[("n", "bigint")]).await?.expect(201)?;
+    let grant = json!({ "group": "crew", "role": "reader", "dataset": "lab.closed" });
+    owner.send(Method::PUT, "/v1/grants", &grant).await?.expect(200)?;
+    let mut of_ada = Follower::after(&ada, "").await?;
+    owner.push("lab.closed", "{\"n\":1}\n").await?.expect(200)?;
+    assert_eq!(of_ada.take(1).await?, ["version_committed lab.closed"]);
+    owner.delete("/v1/groups/crew/members/ada").await?.expect(204)?;
+    owner.push("lab.closed", "{\"n\":2}\n").await?.expect(200)?;
+    let open = json!({ "name": "lab.open", "visibility": "public", "schema": [{ "name": "n", "type": "bigint" }] });
+    owner.post("/v1/datasets", &open).await?.expect(201)?;
+    assert_eq!(of_ada.take(1).await?, ["dataset_created lab.open"]);
+    let tokens = owner.get("/v1/tokens?principal=ada").await?.expect(200)?.json()?;
+    let id = tokens["items"][0]["id"].as_str().ok_or("a token")?.to_owned();
+    owner.delete(&format!("/v1/tokens/{id}")).await?.expect(204)?;
+    owner.push("lab.open", "{\"n\":1}\n").await?.expect(200)?;
+    assert_eq!(of_ada.next().await.expect_err("it has ended").to_string(), "the feed ended");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_follower_goes_on_where_it_was_also_after_a_restart() -> Result {
     let gateway = Gateway::start().await?;
     let owner = gateway.client();

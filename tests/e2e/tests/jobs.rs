@@ -196,6 +196,9 @@ async fn what_cannot_be_run_is_refused_at_once() -> Result {
     let path = submit(owner, query("SELECT 1 / (value - 5) AS x FROM generate_series(1, 10)")).await?;
     let job = until(owner, &path, "failed").await?;
     assert_eq!((&job["error"]["code"], &job["attempts"]), (&json!("evaluation_failed"), &json!(1)));
+    let log = owner.get(&format!("{path}/log")).await?.expect(200)?.json()?;
+    let failed = json!(format!("failed: {}", job["error"]["detail"].as_str().unwrap_or_default()));
+    assert!(log["items"].as_array().is_some_and(|lines| lines.iter().any(|line| line["text"] == failed)), "{log}");
     owner.get(&format!("{path}/result")).await?.expect_problem(409, "job_not_done")?;
     Ok(())
 }

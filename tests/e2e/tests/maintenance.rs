@@ -33,9 +33,9 @@ async fn compacted_rows_are_the_same_in_fewer_files_for_every_reader() -> Result
     let id = events(client).await?;
     push_each(client, "shop.events", 12).await?;
     let done = ask(client, "shop.events", "compact").await?.expect(200)?.json()?;
-    assert_eq!(done, json!({ "version": 13, "files_removed": 12, "files_added": 1, "rows": 12 }));
+    assert_eq!(done, json!({ "version": 13, "files_removed": 12, "files_added": 1 }));
     let again = ask(client, "shop.events", "compact").await?.expect(200)?.json()?;
-    assert_eq!(again, json!({ "version": 13, "files_removed": 0, "files_added": 0, "rows": 0 }));
+    assert_eq!(again, json!({ "version": 13, "files_removed": 0, "files_added": 0 }));
     let rows = client.rows("SELECT id FROM shop.events").await?;
     assert_eq!(rows, (0..12).map(|n| json!({ "id": n })).collect::<Vec<_>>(), "sorted by the time of the event");
     // Nothing is old enough to go.

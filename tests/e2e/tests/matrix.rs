@@ -97,7 +97,7 @@ async fn callers(owner: &Client, ns: &str, dataset: &str) -> Result<Vec<Caller>>
 }
 
 /// Tries an action over REST; `None` when REST has no such action.
-async fn over_rest(client: &Client, action: &str, dataset: &str) -> Result<Option<String>> {
+async fn over_rest(client: &Client, action: &str, dataset: &str, job: &str) -> Result<Option<String>> {
     let path = dataset_path(dataset);
     let patch = async |body: Value| client.send(Method::PATCH, &path, &body).await;
     let answer = match action {
@@ -123,6 +123,7 @@ async fn over_rest(client: &Client, action: &str, dataset: &str) -> Result<Optio
             let grant = json!({ "principal": "somebody", "role": "reader", "dataset": dataset });
             client.send(Method::PUT, "/v1/grants", &grant).await?
         }
+        "see its jobs" => client.get(job).await?,
         "delete it" => client.delete(&path).await?,
         _ => return Ok(None),
     };
@@ -181,6 +182,9 @@ async fn every_cell_of_the_table_holds() -> Result {
         let create =
             json!({ "name": dataset, "visibility": visibility, "schema": [{ "name": "id", "type": "bigint" }] });
         owner.post("/v1/datasets", &create).await?.expect(201)?;
+        owner.call(Method::POST, &format!("{}/vacuum", dataset_path(&dataset))).await?.expect(200)?;
+        let jobs = owner.get(&format!("/v1/jobs?dataset={dataset}&kind=vacuum")).await?.expect(200)?.json()?;
+        let job = format!("/v1/jobs/{}", jobs["items"][0]["id"].as_str().ok_or("no job")?);
         let callers = callers(owner, ns, &dataset).await?;
         for (action, cells) in table()? {
             for caller in &callers {
@@ -189,7 +193,7 @@ async fn every_cell_of_the_table_holds() -> Result {
                 let client = caller.token.as_ref().map_or_else(|| owner.anonymous(), |token| owner.with_token(token));
                 let flight = FlightClient::connect(gateway.flight(), caller.token.as_deref()).await?;
                 let results = [
-                    ("REST", over_rest(&client, &action, &dataset).await?),
+                    ("REST", over_rest(&client, &action, &dataset, &job).await?),
                     ("Flight", over_flight(&flight, &action, &dataset).await?),
                 ];
                 for (protocol, found) in results {

@@ -92,6 +92,35 @@ async fn a_hidden_column_is_nowhere() -> Result {
     Ok(())
 }
 
+#[tokio::test]
+async fn numbers_of_rows_are_not_told_by_the_way() -> Result {
+    let (gateway, ada, _) = house().await?;
+    let owner = gateway.client();
+    let id = ada.get("/v1/datasets/hr/people").await?.expect(200)?.json()?["id"].to_string();
+    let id: String = id.chars().filter(char::is_ascii_hexdigit).collect();
+    let receipt = |rows: u64| format!("/v1/receipts/r1_{id}_1_{rows:x}");
+    for rows in [1, 3] {
+        let told = ada.get(&receipt(rows)).await?.expect(200)?.json()?;
+        assert_eq!((&told["status"], &told["rows"]), (&json!("committed"), &Value::Null));
+    }
+    assert_eq!(owner.get(&receipt(3)).await?.expect(200)?.json()?["rows"], 3);
+    owner.get(&receipt(1)).await?.expect_problem(404, "receipt_not_found")?;
+
+    let grant = json!({ "principal": "ada", "role": "maintainer", "dataset": "hr.people" });
+    owner.send(Method::PUT, "/v1/grants", &grant).await?.expect(200)?;
+    let compacted = ada.call(Method::POST, "/v1/datasets/hr/people/compact").await?.expect(200)?.json()?;
+    assert!(compacted.get("rows").is_none(), "{compacted}");
+    // What is hidden cannot be added, and its type is not told by whether it is the same.
+    let mut told = Vec::new();
+    for (name, ty) in [("salary", "double"), ("Salary", "string")] {
+        let add = json!({ "add_columns": [{ "name": name, "type": ty }] });
+        let answer = ada.send(Method::PATCH, "/v1/datasets/hr/people", &add).await?;
+        told.push(answer.expect_problem(409, "column_exists")?.json()?["detail"].to_string().to_lowercase());
+    }
+    assert_eq!(told[0], told[1]);
+    Ok(())
+}
+
 /// Two with different rights take turns on one URL, each with the tag that the other was given.
 #[tokio::test]
 async fn no_answer_of_one_is_given_to_another() -> Result {

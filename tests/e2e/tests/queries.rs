@@ -129,6 +129,34 @@ async fn nobody_sees_or_stops_the_queries_of_others_but_the_owner() -> Result {
 }
 
 #[tokio::test]
+async fn a_limited_token_reaches_only_what_was_asked_with_as_little() -> Result {
+    let gateway = Gateway::start().await?;
+    let owner = gateway.client();
+    let ann = principal(owner, "ann").await?;
+    let limited = async |client: &Client, token: Value| -> Result<Client> {
+        let made = client.post("/v1/tokens", &token).await?.expect(201)?.json()?;
+        Ok(client.with_token(made["token"].as_str().ok_or("no token")?))
+    };
+    let map = limited(&ann, json!({ "name": "map", "actions": ["read"], "datasets": ["geo.*"] })).await?;
+    // An owner's that is not for managing is no owner's.
+    let push = limited(owner, json!({ "name": "push", "actions": ["push"] })).await?;
+    let query = start(&ann, "whole", ENDLESS);
+    until(&ann, "whole", "running").await?;
+    for other in [&map, &push] {
+        other.get("/v1/queries/whole").await?.expect_problem(404, "query_not_found")?;
+        other.delete("/v1/queries/whole").await?.expect_problem(404, "query_not_found")?;
+        assert_eq!(other.get("/v1/queries").await?.expect(200)?.json()?["items"], json!([]));
+    }
+    start(&map, "narrow", "SELECT 1 AS a").await??.expect(200)?;
+    for who in [&map, &ann, owner] {
+        assert_eq!(shown(who, "narrow").await?["state"], "done");
+    }
+    ann.delete("/v1/queries/whole").await?.expect(204)?;
+    query.await??.expect_problem(499, "query_cancelled")?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn without_a_token_only_an_id_made_here_leads_to_a_query() -> Result {
     let gateway = Gateway::start().await?;
     let anyone = gateway.client().anonymous();

@@ -31,7 +31,8 @@ async fn the_gateway_keeps_to_its_document() -> Result {
         .arg("--config-file")
         .arg(kept.join("schemathesis.toml"))
         .args(["run", &format!("{}/openapi.json", gateway.base())])
-        .args(["--max-examples", &examples, "--workers", "2", "--seed", "1", "--no-color"])
+        // One thread: with more, Python before 3.12 can lose count of how deep it parses ("recursion depth mismatch").
+        .args(["--max-examples", &examples, "--workers", "1", "--seed", "1", "--no-color"])
         .env_clear()
         .env("PATH", environment("PATH", "set it")?)
         .env("HOME", gateway.options().folder())

@@ -95,6 +95,65 @@ async fn no_token_makes_one_that_may_do_more() -> Result {
 }
 
 #[tokio::test]
+async fn no_limited_token_becomes_a_whole_one() -> Result {
+    let gateway = house().await?;
+    let owner = gateway.client();
+    let manager = limited(owner, json!({ "name": "m", "actions": ["manage"] })).await?;
+    manager.post("/v1/principals", &json!({ "name": "ada" })).await?.expect(201)?;
+    // Who can sign in gets a token without limits.
+    let password = json!({ "password": "correct horse" });
+    let path = "/v1/principals/ada/password";
+    manager.send(Method::PUT, path, &password).await?.expect_problem(403, "denied")?;
+    let external = json!({ "issuer": "https://id.example", "subject": "7" });
+    let known = json!({ "name": "eve", "external": external });
+    manager.post("/v1/principals", &known).await?.expect_problem(403, "denied")?;
+    manager.post("/v1/tokens", &json!({ "principal": "ada", "name": "t" })).await?.expect_problem(403, "denied")?;
+    owner.send(Method::PUT, path, &password).await?.expect(204)?;
+    owner.post("/v1/principals", &known).await?.expect(201)?;
+    // Nor does anyone become a gateway.
+    for client in [&manager, owner] {
+        let gateway = json!({ "name": "g", "kind": "gateway" });
+        client.post("/v1/principals", &gateway).await?.expect_problem(400, "invalid_request")?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_limit_that_names_nothing_is_refused() -> Result {
+    let gateway = house().await?;
+    for field in ["actions", "datasets", "referrers"] {
+        let empty = json!({ "name": "x", field: [] });
+        let problem = gateway.client().post("/v1/tokens", &empty).await?.expect_problem(400, "invalid_request")?;
+        assert!(problem.text().contains(field), "{}", problem.text());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said() -> Result {
+    let gateway = house().await?;
+    let reader = limited(gateway.client(), json!({ "name": "r", "actions": ["read"], "datasets": ["geo.*"] })).await?;
+    let ann = principal(gateway.client(), "ann").await?;
+    let grant = json!({ "principal": "ann", "role": "reader", "dataset": "geo.a" });
+    gateway.client().send(Method::PUT, "/v1/grants", &grant).await?.expect(200)?;
+    for (role, action) in [("writer", "push"), ("maintainer", "maintain"), ("owner", "manage")] {
+        let ask = async |client: &Client| match role {
+            "writer" => client.push("geo.a", "{\"id\":2}\n").await,
+            "maintainer" => client.call(Method::POST, "/v1/datasets/geo/a/compact").await,
+            _ => client.delete("/v1/datasets/geo/a").await,
+        };
+        let told = ask(&reader).await?.expect_problem(403, "denied")?.text();
+        assert!(told.contains(&format!("the action `{action}`")) && !told.contains("the role"), "{told}");
+        let told = ask(&ann).await?.expect_problem(403, "denied")?.text();
+        assert!(told.contains(&format!("the role {role}")) && !told.contains("your token"), "{told}");
+    }
+    let create = reader.request(Method::POST, "/v1/datasets/geo/new/ingest?create=true").json(&json!([{ "n": 1 }]));
+    let told = Answer::of(create).await?.expect_problem(403, "denied")?.text();
+    assert!(told.contains("the action `manage`"), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_token_for_pages_is_of_no_use_elsewhere() -> Result {
     let gateway = house().await?;
     let made = json!({ "name": "map", "actions": ["read"], "referrers": ["https://maps.example"] });

@@ -8,13 +8,13 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use futures::Stream;
-use lakegate_catalog::{Caller, Job, JobId, Progress};
+use lakegate_catalog::{Job, JobId, Progress};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::caller::Identified;
+use crate::caller::{Identified, Standing};
 use crate::extract::{Path, Query};
 use crate::jobs::document::LogLineDocument;
 use crate::jobs::{JobDocument, JobPath, line_number, sees};
@@ -63,7 +63,7 @@ pub(crate) struct JobMessage {
 ))]
 pub(crate) async fn follow_job(
     State(app): State<Arc<App>>,
-    Identified { caller, .. }: Identified,
+    Identified { caller, standing, .. }: Identified,
     Path(path): Path<JobPath>,
     Query(asked): Query<FollowJob>,
     headers: HeaderMap,
@@ -80,7 +80,8 @@ pub(crate) async fn follow_job(
     }
     let id = path.job(&app, &caller).await?.id;
     let wait = asked.wait.map(|seconds| Duration::from_secs(seconds.into()));
-    let following = Following { app, caller, id, after, wait, told: None, ready: Vec::new().into_iter(), ended: false };
+    let following =
+        Following { app, standing, id, after, wait, told: None, ready: Vec::new().into_iter(), ended: false };
     let messages = futures::stream::unfold(following, |mut following| async {
         let message = following.next().await?;
         Some((Ok(message), following))
@@ -104,7 +105,7 @@ impl From<&Job> for Told {
 
 struct Following {
     app: Arc<App>,
-    caller: Caller,
+    standing: Standing,
     id: JobId,
     /// The last line of the log that was told.
     after: u64,
@@ -150,7 +151,8 @@ impl Following {
             return Ok(());
         };
         // Whoever may see it no longer is told nothing more.
-        if !sees(&self.app, &self.caller, &job).await? {
+        let caller = self.standing.caller(&self.app).await?;
+        if !sees(&self.app, &caller, &job).await? {
             self.ended = true;
             return Ok(());
         }

@@ -50,7 +50,7 @@ pub(crate) struct ResultQuery {
 )]
 pub(crate) async fn job_result(
     State(app): State<Arc<App>>,
-    Identified { caller, visit }: Identified,
+    Identified { caller, visit, .. }: Identified,
     Path(path): Path<JobPath>,
     Query(asked): Query<ResultQuery>,
     headers: HeaderMap,
