@@ -70,7 +70,7 @@ docs: build ## Run every console block of the README, docs/jobs.md and docs/even
 doctor: ## Say which tools are here, and how to install the missing ones
 	@sh scripts/doctor.sh
 
-soak: setup build ## The long proofs, 100 minutes; PARTS="kills fuzz" for some, "kills=5" for fewer; writes docs/soak/
+soak: setup build ## The long proofs, two hours; PARTS="kills fuzz" for some, "kills=5" for fewer; writes docs/soak/
 	sh scripts/soak.sh $(PARTS)
 
 bench: ## Measure with optimisation, beside the peers; SUITES="tpch scan" for some; writes bench/runs/
