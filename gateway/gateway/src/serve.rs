@@ -179,7 +179,7 @@ impl Gateway {
         let runners = self.run_jobs(&upkeep_thread);
         let catalog = || Arc::clone(&self.app.catalog);
         let mut background = JoinSet::new();
-        background.spawn(jobs::upkeep::submit(catalog(), Arc::clone(&lake)));
+        background.spawn(jobs::upkeep::submit(catalog(), lake.wanted()));
         background.spawn(self.jobs.clone().watch(catalog()));
         background.spawn(jobs::expiry::run(catalog(), Arc::clone(&lake), self.settings.jobs.results_for));
         background.spawn(news::tell(catalog(), Arc::clone(&lake)));

@@ -35,9 +35,9 @@ fn nested(n: usize, around: impl Fn(&str, usize) -> String, core: &str) -> Strin
     (0..n).fold(core.to_owned(), |text, i| around(&text, i))
 }
 
-/// The bounds were made where the worst took less than a second; a slower machine has taken 1.8 for it. What grows without a
-/// bound takes minutes.
-const MOST: Duration = Duration::from_secs(4);
+/// The longest that planning may take, beside a statement of 500 columns: machines differ by more than a fault does. The
+/// bounds were made where the worst took less than a second.
+const MOST: u32 = 50;
 
 /// Other tests run beside this one: what counts is the processor's time in this process.
 async fn fastest_of_three(house: &House, sql: &str) -> Duration {
@@ -249,6 +249,9 @@ fn shapes() -> Vec<Shape> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_accepted_statement_plans_for_long() {
     let house = House::new().await;
+    let columns = repeated("SELECT id AS c", |i| format!(",id AS c{i}"), 500) + " FROM demo.quakes";
+    let measure = fastest_of_three(&house, &columns).await;
+    eprintln!("{:>8.1} ms    500 columns", measure.as_secs_f64() * 1e3);
     let mut slow = Vec::new();
     for (name, shape) in shapes() {
         let (size, took, code) = worst(&house, shape.as_ref()).await;
@@ -257,7 +260,8 @@ async fn no_accepted_statement_plans_for_long() {
             took.as_secs_f64() * 1e3,
             code.chars().take(90).collect::<String>()
         );
-        if took > MOST && fastest_of_three(&house, &shape(size)).await > MOST {
+        let most = measure * MOST;
+        if took > most && fastest_of_three(&house, &shape(size)).await > most {
             slow.push((name, size, took));
         }
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lakegate_catalog::{Catalog, DatasetId, ErrorKind, NewJob, Subject};
-use lakegate_lake::{Lake, LakeError, Upkeep};
+use lakegate_catalog::{Catalog, DatasetId, ErrorKind, JobState, NewJob, Subject};
+use lakegate_lake::{LakeError, Upkeep, Wanted};
 use serde_json::json;
 
 use super::{Failure, Task, Work};
@@ -13,7 +13,7 @@ use super::{Failure, Task, Work};
 /// Jobs of upkeep that one process does side by side: most of their time they wait for the store.
 pub(crate) const AT_ONCE: usize = 8;
 
-/// Before a dataset for which no job could be submitted is tried again.
+/// Before a dataset for which no job could be submitted, or whose job runs already, is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long a job that nobody asked for is kept.
 const KEPT: Duration = Duration::from_secs(3_600);
@@ -21,21 +21,32 @@ const KEPT: Duration = Duration::from_secs(3_600);
 const ATTEMPTS: u32 = 5;
 
 /// Submits a job for each table that wants upkeep, for ever.
-pub(crate) async fn submit(catalog: Arc<dyn Catalog>, lake: Arc<Lake>) {
-    let wanted = lake.wanted();
+pub(crate) async fn submit(catalog: Arc<dyn Catalog>, wanted: Arc<Wanted>) {
     loop {
         for id in wanted.take().await {
-            if let Err(error) = submit_one(catalog.as_ref(), id).await {
-                tracing::debug!(dataset = %id, %error, "upkeep cannot be asked for yet");
-                wanted.add(id);
-                tokio::time::sleep(AGAIN).await;
+            match submit_one(catalog.as_ref(), id).await {
+                Ok(true) => {}
+                // It may have looked at the table before there was more to do.
+                Ok(false) => {
+                    let wanted = Arc::clone(&wanted);
+                    tokio::spawn(async move {
+                        tokio::time::sleep(AGAIN).await;
+                        wanted.add(id);
+                    });
+                }
+                Err(error) => {
+                    tracing::debug!(dataset = %id, %error, "upkeep cannot be asked for yet");
+                    wanted.add(id);
+                    tokio::time::sleep(AGAIN).await;
+                }
             }
         }
     }
 }
 
-async fn submit_one(catalog: &dyn Catalog, id: DatasetId) -> lakegate_catalog::Result<()> {
-    let Some(dataset) = catalog.dataset_by_id(id).await? else { return Ok(()) };
+/// Submits a job unless the dataset is gone; false when its job runs already.
+async fn submit_one(catalog: &dyn Catalog, id: DatasetId) -> lakegate_catalog::Result<bool> {
+    let Some(dataset) = catalog.dataset_by_id(id).await? else { return Ok(true) };
     let job = NewJob {
         key: Some(format!("upkeep:{id}")),
         priority: -10,
@@ -44,7 +55,7 @@ async fn submit_one(catalog: &dyn Catalog, id: DatasetId) -> lakegate_catalog::R
         dataset: Some(Subject { dataset_id: id, dataset: dataset.name.clone() }),
         ..NewJob::new("upkeep", &format!("upkeep of {}", dataset.name.namespace()))
     };
-    catalog.submit_job(job).await.map(|_| ())
+    Ok(catalog.submit_job(job).await?.state != JobState::Running)
 }
 
 /// The works on the tables of a lake.
@@ -129,4 +140,57 @@ fn failure(task: &Task, error: &LakeError) -> Failure {
     // Of two compactions that overlap the second changes nothing, and may find something to do afterwards.
     let passing = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Overloaded | ErrorKind::Conflict);
     Failure { code: error.code().to_owned(), detail, retry: passing }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use lakegate_catalog::{
+        Claim, Column, ColumnType, Datasets as _, Hold, Job, Jobs as _, MemoryCatalog, NewDataset, NewPrincipal,
+        Outcome, PrincipalKind, Principals as _,
+    };
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    /// Takes the next job of upkeep.
+    async fn claimed(catalog: &MemoryCatalog) -> Job {
+        let (kinds, worker) = (["upkeep".to_owned()].into(), "test".to_owned());
+        let claim = Claim { kinds, worker, lease: Duration::from_secs(60), per_tenant: 1 };
+        let begun = Instant::now();
+        loop {
+            if let Some(job) = catalog.claim_job(&claim).await.expect("answer") {
+                return job;
+            }
+            assert!(begun.elapsed() < SOON, "there is no job");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wanted_while_a_job_runs_is_done_after_it() {
+        let (catalog, wanted) = (Arc::new(MemoryCatalog::new()), Arc::<Wanted>::default());
+        let ann = NewPrincipal { name: "ann".to_owned(), kind: PrincipalKind::User, external: None };
+        let ann = catalog.create_principal(ann).await.expect("created");
+        let name = "lab.t".parse().expect("a name");
+        let new = NewDataset::root(name, vec![Column::new("n", ColumnType::BigInt)]);
+        catalog.ensure_namespace(new.name.namespace()).await.expect("made");
+        let id = catalog.create_dataset(new, ann.id).await.expect("created").id;
+        let submitting = tokio::spawn(submit(Arc::clone(&catalog) as Arc<dyn Catalog>, Arc::clone(&wanted)));
+        wanted.add(id);
+        let first = claimed(&catalog).await;
+        wanted.add(id);
+        // Once it has been seen that the job runs somebody else holds the wish, to add it again.
+        let begun = Instant::now();
+        while Arc::strong_count(&wanted) < 3 {
+            assert!(begun.elapsed() < SOON, "what is wanted is forgotten");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let hold = Hold { job: first.id, fence: first.fence };
+        catalog.end_job(hold, Outcome::Done(json!(null)), &[]).await.expect("ended");
+        assert_ne!(claimed(&catalog).await.id, first.id);
+        submitting.abort();
+    }
 }
