@@ -11,7 +11,8 @@ commit=$(git rev-parse --short HEAD)
 git diff --quiet HEAD -- || commit="$commit-changed"
 mkdir -p docs/soak
 report=docs/soak/$commit.txt
-cargo build -p lakegate-e2e --example soak --example seeds
+# Of the whole workspace, so that what the tests are built with is what these are built with.
+cargo build --workspace --example soak --example seeds
 case " ${*:-fuzz} " in
   # Without its programs the part fails, the others need not.
   *" fuzz"*) sh scripts/fuzz.sh build || echo "the targets for fuzzing could not be built" >&2 ;;
