@@ -1,12 +1,17 @@
 #!/bin/sh
-# Runs a command with a throw-away PostgreSQL: scripts/with-postgres.sh COMMAND [ARGUMENT...]
+# Runs a command with a throw-away PostgreSQL: scripts/with-postgres.sh [--durable] COMMAND [ARGUMENT...]
 #
 # The server listens on a socket in a temporary folder, on no port; its URL is in LAKEGATE_TEST_POSTGRES. It
 # is stopped and removed afterwards, and the exit code is the command's. A server of your own is used
 # instead when LAKEGATE_TEST_POSTGRES is set already: each test makes a schema in it and leaves it there.
+#
+# Tests need no durability, as what they prove is not about a crash of this server; with --durable it syncs what it
+# commits, as a server does that is measured.
 set -eu
 
-[ $# -gt 0 ] || { echo "usage: scripts/with-postgres.sh COMMAND [ARGUMENT...]" >&2; exit 2; }
+careless="-c fsync=off -c full_page_writes=off"
+[ "${1:-}" != --durable ] || { careless=; shift; }
+[ $# -gt 0 ] || { echo "usage: scripts/with-postgres.sh [--durable] COMMAND [ARGUMENT...]" >&2; exit 2; }
 [ -z "${LAKEGATE_TEST_POSTGRES:-}" ] || exec "$@"
 
 bin=
@@ -45,12 +50,11 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Tests need no durability: what they prove is not about a crash of this server.
 cd "$folder"
 if ! {
   as_server "${bin}initdb" -D "$folder/data" -U lakegate -A trust -E UTF8 --locale=C -N &&
   as_server "${bin}pg_ctl" -D "$folder/data" -l "$folder/server.log" -w -t 60 \
-    -o "-k $folder -c listen_addresses='' -c max_connections=300 -c fsync=off -c full_page_writes=off" start
+    -o "-k $folder -c listen_addresses='' -c max_connections=300 $careless" start
 } >"$folder/start.log" 2>&1 </dev/null; then
   cat "$folder/start.log" "$folder/server.log" >&2 2>/dev/null || true
   exit 1

@@ -20,7 +20,7 @@ const WORKERS: usize = 8;
 
 /// Each round is as many jobs, taken and ended.
 pub(crate) async fn run(record: &Recorder) -> Result {
-    let (folder, postgres) = (Options::serve()?, Postgres::start().await?);
+    let (folder, postgres) = (Options::serve()?, Postgres::durable().await?);
     let sqlite = format!("sqlite:{}", folder.folder().join("jobs.db").display());
     let mut sides = Vec::new();
     for (name, url) in [("PostgreSQL", postgres.url()), ("SQLite", sqlite.as_str())] {

@@ -26,11 +26,21 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts one.
+    /// Starts one that syncs nothing, as a crash of the machine is not what tests are about.
     pub async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one that syncs what it commits, as those that are measured do.
+    pub async fn durable() -> Result<Self> {
+        Self::start_with(&["--durable"]).await
+    }
+
+    async fn start_with(words: &[&str]) -> Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/with-postgres.sh");
         let mut child = Command::new("sh")
             .arg(script)
+            .args(words)
             .args(["sh", "-c", "echo \"$LAKEGATE_TEST_POSTGRES\"; cat"])
             .env_clear()
             .env("PATH", environment("PATH", "set it")?)
