@@ -70,8 +70,7 @@ pub(crate) async fn tell(tx: &mut Tx, changes: &[Change]) -> Result<(), Failure>
         return Ok(());
     }
     let count = changes.len() as i64;
-    tx.execute("UPDATE event_counter SET last = last + $1", [int(count)]).await?;
-    let rows = tx.fetch("SELECT last FROM event_counter", []).await?;
+    let rows = tx.fetch("UPDATE event_counter SET last = last + $1 RETURNING last", [int(count)]).await?;
     let last = rows.first().ok_or_else(|| corrupt(&"no row in `event_counter`"))?.int(0)?;
     for (id, change) in (last - count + 1..).zip(changes) {
         let sql = "INSERT INTO events (id, at, change) VALUES ($1, $2, $3)";

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use lakegate_catalog::{
-    CatalogError, Change, Claim, Hold, Job, JobCounts, JobEnd, JobFilter, JobId, JobState, Jobs, Listing, LogLine,
+    CatalogError, Change, Claim, Hold, Job, JobCounts, JobEnd, JobError, JobFilter, JobId, JobState, Jobs, Listing, LogLine,
     MAX_LINE, MAX_LOG_LINES, NewJob, Outcome, Page, Progress, Result, backoff,
 };
 use tokio::time::{Instant, timeout};
@@ -18,8 +18,8 @@ use crate::SqlCatalog;
 use crate::database::{Tx, in_transaction};
 use crate::error::{Failure, not_found};
 use crate::events::tell;
-use crate::row::{Arg, Row, corrupt, int, json, text, time, word};
-use row::{read_job, select_jobs};
+use crate::row::{Arg, Row, corrupt, int, json, optional_json, text, time, word};
+use row::{job_columns, read_job, select_jobs, update_jobs};
 
 #[async_trait]
 impl Jobs for SqlCatalog {
@@ -153,7 +153,7 @@ async fn submit(tx: &mut Tx, new: &NewJob) -> Result<Job, Failure> {
         json(&new.labels)?,
         Arg::Text(new.by.map(|id| id.to_string())),
         Arg::Text(subject.map(|subject| subject.dataset_id.to_string())),
-        subject.map(json).transpose()?.unwrap_or(Arg::Text(None)),
+        optional_json(subject)?,
         int(new.max_attempts.max(1).into()),
         micros(new.keep_for),
         time(at),
@@ -165,11 +165,8 @@ async fn submit(tx: &mut Tx, new: &NewJob) -> Result<Job, Failure> {
          ON CONFLICT (live_key) DO NOTHING";
     if tx.execute(sql, args).await? == 0 {
         let sql = select_jobs!("WHERE live_key = $1");
-        return match tx.fetch(sql, [Arg::Text(new.key.clone())]).await?.first() {
-            Some(row) => read_job(row),
-            // It ended between the two statements.
-            None => Err(Failure::Passed),
-        };
+        // None when it ended between the two statements.
+        return one(tx, sql, [Arg::Text(new.key.clone())]).await?.ok_or(Failure::Passed);
     }
     tx.execute("INSERT INTO job_tenants (tenant, claims) VALUES ($1, 0) ON CONFLICT DO NOTHING", [text(&new.tenant)])
         .await?;
@@ -178,13 +175,22 @@ async fn submit(tx: &mut Tx, new: &NewJob) -> Result<Job, Failure> {
         tx.execute("INSERT INTO job_labels (job_id, label) VALUES ($1, $2)", [text(&id), text(&label)]).await?;
     }
     tx.notify().await?;
-    require(tx, id).await
+    require(tx, id, select_jobs!("WHERE id = $1"), [text(&id)]).await
 }
 
-/// The job with this id. Errors: `NotFound`.
-async fn require(tx: &mut Tx, id: JobId) -> Result<Job, Failure> {
-    let rows = tx.fetch(select_jobs!("WHERE id = $1"), [text(&id)]).await?;
-    read_job(rows.first().ok_or_else(|| not_found("job", &id))?)
+/// The job that a statement answers with.
+async fn one(tx: &mut Tx, sql: &'static str, args: impl IntoIterator<Item = Arg>) -> Result<Option<Job>, Failure> {
+    tx.fetch(sql, args).await?.first().map(read_job).transpose()
+}
+
+/// The job with this id as a statement answers with it. Errors: `NotFound`.
+async fn require(
+    tx: &mut Tx,
+    id: JobId,
+    sql: &'static str,
+    args: impl IntoIterator<Item = Arg>,
+) -> Result<Job, Failure> {
+    one(tx, sql, args).await?.ok_or_else(|| not_found("job", &id))
 }
 
 /// Lines at the end of a job's log; the oldest of too many go.
@@ -214,10 +220,9 @@ async fn renew(
     lines: &[String],
 ) -> Result<bool, Failure> {
     let at = tx.clock().await?;
-    let progress = progress.map(json).transpose()?.unwrap_or(Arg::Text(None));
     let sql = "UPDATE jobs SET lease_until = $3, progress = COALESCE($4, progress)
          WHERE id = $1 AND fence = $2 AND state = 'running'";
-    let args = [text(&hold.job), int(hold.fence.cast_signed()), after(at, lease), progress];
+    let args = [text(&hold.job), int(hold.fence.cast_signed()), after(at, lease), optional_json(progress)?];
     if tx.execute(sql, args).await? == 0 {
         return Err(not_held(hold));
     }
@@ -229,62 +234,65 @@ async fn renew(
 async fn end(tx: &mut Tx, hold: Hold, outcome: &Outcome, lines: &[String]) -> Result<Job, Failure> {
     let at = tx.clock().await?;
     // Taken first: nobody else ends or gives back the job until this is over.
-    let sql = "UPDATE jobs SET lease_until = NULL WHERE id = $1 AND fence = $2 AND state = 'running'";
-    if tx.execute(sql, [text(&hold.job), int(hold.fence.cast_signed())]).await? == 0 {
-        return Err(not_held(hold));
-    }
-    let job = require(tx, hold.job).await?;
+    let sql = update_jobs!("lease_until = NULL WHERE id = $1 AND fence = $2 AND state = 'running'");
+    let held = one(tx, sql, [text(&hold.job), int(hold.fence.cast_signed())]).await?;
+    let job = held.ok_or_else(|| not_held(hold))?;
     write(tx, hold.job, at, lines).await?;
     match outcome {
-        Outcome::Done(result) => {
-            let sql = "UPDATE jobs SET result = $2, error = NULL WHERE id = $1";
-            tx.execute(sql, [text(&hold.job), json(result)?]).await?;
-            finish(tx, hold.job, JobState::Done, at).await
+        Outcome::Done(result) => finish(tx, hold.job, at, JobState::Done, Some(result), None).await,
+        Outcome::Failed { error, .. } if job.cancelled => {
+            finish(tx, hold.job, at, JobState::Cancelled, None, Some(error)).await
         }
-        Outcome::Failed { error, retry } => {
+        Outcome::Failed { error, retry } if *retry && job.attempts < job.max_attempts => {
             tx.execute("UPDATE jobs SET error = $2 WHERE id = $1", [text(&hold.job), json(error)?]).await?;
-            if job.cancelled {
-                finish(tx, hold.job, JobState::Cancelled, at).await
-            } else if *retry && job.attempts < job.max_attempts {
-                wait_again(tx, hold.job, after(at, backoff(job.attempts)), 0).await
-            } else {
-                finish(tx, hold.job, JobState::Failed, at).await
-            }
+            wait_again(tx, hold.job, after(at, backoff(job.attempts)), 0).await
         }
+        Outcome::Failed { error, .. } => finish(tx, hold.job, at, JobState::Failed, None, Some(error)).await,
         Outcome::GivenBack if !job.cancelled => wait_again(tx, hold.job, time(at), 1).await,
-        Outcome::GivenBack | Outcome::Cancelled => finish(tx, hold.job, JobState::Cancelled, at).await,
+        Outcome::GivenBack | Outcome::Cancelled => {
+            finish(tx, hold.job, at, JobState::Cancelled, None, job.error.as_ref()).await
+        }
     }
 }
 
-/// Ends a job, and tells of it.
-async fn finish(tx: &mut Tx, id: JobId, state: JobState, at: DateTime<Utc>) -> Result<Job, Failure> {
-    let sql =
-        "UPDATE jobs SET state = $2, ended_at = $3, expires_at = $3 + keep_for, lease_until = NULL, live_key = NULL
-         WHERE id = $1";
-    tx.execute(sql, [text(&id), word(&state)?, time(at)]).await?;
-    let job = require(tx, id).await?;
+/// Ends a job with what came of it, and tells of it.
+async fn finish(
+    tx: &mut Tx,
+    id: JobId,
+    at: DateTime<Utc>,
+    state: JobState,
+    result: Option<&serde_json::Value>,
+    error: Option<&JobError>,
+) -> Result<Job, Failure> {
+    let sql = update_jobs!(
+        "state = $2, ended_at = $3, expires_at = $3 + keep_for, result = $4, error = $5, lease_until = NULL,
+             live_key = NULL WHERE id = $1"
+    );
+    let args = [text(&id), word(&state)?, time(at), optional_json(result)?, optional_json(error)?];
+    let job = require(tx, id, sql, args).await?;
     tell(tx, &[Change::JobEnded(JobEnd::from(&job))]).await?;
     Ok(job)
 }
 
 /// Lets a job wait, as if it had been begun so many times less.
 async fn wait_again(tx: &mut Tx, id: JobId, run_after: Arg, less: i64) -> Result<Job, Failure> {
-    let sql = "UPDATE jobs SET state = 'waiting', lease_until = NULL, run_after = $2, attempts = attempts - $3
-         WHERE id = $1";
-    tx.execute(sql, [text(&id), run_after, int(less)]).await?;
+    let sql = update_jobs!(
+        "state = 'waiting', lease_until = NULL, run_after = $2, attempts = attempts - $3 WHERE id = $1"
+    );
+    let job = require(tx, id, sql, [text(&id), run_after, int(less)]).await?;
     tx.notify().await?;
-    require(tx, id).await
+    Ok(job)
 }
 
 async fn cancel(tx: &mut Tx, id: JobId) -> Result<Job, Failure> {
     let sql = "UPDATE jobs SET cancelled = 1 WHERE id = $1 AND state IN ('waiting', 'running')";
     tx.execute(sql, [text(&id)]).await?;
-    let job = require(tx, id).await?;
+    let job = require(tx, id, select_jobs!("WHERE id = $1"), [text(&id)]).await?;
     if job.state != JobState::Waiting {
         return Ok(job);
     }
     let at = tx.clock().await?;
-    finish(tx, id, JobState::Cancelled, at).await
+    finish(tx, id, at, JobState::Cancelled, None, job.error.as_ref()).await
 }
 
 async fn forget(tx: &mut Tx, id: JobId) -> Result<(), Failure> {

@@ -46,6 +46,11 @@ pub(crate) fn json(value: &impl Serialize) -> Result<Arg, Failure> {
     serde_json::to_string(value).map(|json| Arg::Text(Some(json))).map_err(|error| corrupt(&error))
 }
 
+/// Nothing for nothing.
+pub(crate) fn optional_json(value: Option<&impl Serialize>) -> Result<Arg, Failure> {
+    value.map_or(Ok(Arg::Text(None)), json)
+}
+
 /// Now, as precisely as the catalog keeps it.
 pub(crate) fn now() -> DateTime<Utc> {
     Utc::now().trunc_subsecs(6)

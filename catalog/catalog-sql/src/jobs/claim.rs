@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use lakegate_catalog::{Claim, Job, JobError, JobId, JobState};
 
-use super::row::{read_job, select_jobs};
+use super::row::{job_columns, read_job, select_jobs, update_jobs};
 use super::{after, finish, require, wait_again};
 use crate::database::{Database, Tx};
 use crate::error::Failure;
-use crate::row::{Arg, int, json, text, time};
+use crate::row::{Arg, int, text, time};
 
 /// How often a claim looks for another job when the tenant of the one that it found has become busy meanwhile.
 const LOOKS: usize = 4;
@@ -43,10 +43,11 @@ pub(super) async fn claim(tx: &mut Tx, claim: &Claim) -> Result<Option<Job>, Fai
 }
 
 async fn take(tx: &mut Tx, id: JobId, claim: &Claim, at: DateTime<Utc>) -> Result<Job, Failure> {
-    let sql = "UPDATE jobs SET state = 'running', fence = fence + 1, attempts = attempts + 1, worker = $2,
-             lease_until = $3, started_at = COALESCE(started_at, $4), progress = NULL WHERE id = $1";
-    tx.execute(sql, [text(&id), text(&claim.worker), after(at, claim.lease), time(at)]).await?;
-    require(tx, id).await
+    let sql = update_jobs!(
+        "state = 'running', fence = fence + 1, attempts = attempts + 1, worker = $2, lease_until = $3,
+             started_at = COALESCE(started_at, $4), progress = NULL WHERE id = $1"
+    );
+    require(tx, id, sql, [text(&id), text(&claim.worker), after(at, claim.lease), time(at)]).await
 }
 
 /// Gives jobs back whose lease is over.
@@ -62,11 +63,9 @@ async fn give_back(tx: &mut Tx, at: DateTime<Utc>) -> Result<(), Failure> {
             continue;
         }
         if job.cancelled {
-            finish(tx, job.id, JobState::Cancelled, at).await?;
+            finish(tx, job.id, at, JobState::Cancelled, None, job.error.as_ref()).await?;
         } else if job.attempts >= job.max_attempts {
-            let lost = json(&JobError::lost())?;
-            tx.execute("UPDATE jobs SET error = $2 WHERE id = $1", [text(&job.id), lost]).await?;
-            finish(tx, job.id, JobState::Failed, at).await?;
+            finish(tx, job.id, at, JobState::Failed, None, Some(&JobError::lost())).await?;
         } else {
             wait_again(tx, job.id, time(at), 0).await?;
         }

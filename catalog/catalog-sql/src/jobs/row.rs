@@ -5,18 +5,30 @@ use lakegate_catalog::Job;
 use crate::error::Failure;
 use crate::row::Row;
 
-/// The statement for jobs that end with this clause, with the columns that [`read_job`] reads.
+/// The columns that [`read_job`] reads.
+macro_rules! job_columns {
+    () => {
+        "id, kind, tenant, priority, params, labels, principal_id, subject, state, attempts, max_attempts, fence, worker,
+             lease_until, cancelled, progress, result, error, created_at, run_after, started_at, ended_at, expires_at"
+    };
+}
+pub(super) use job_columns;
+
+/// The statement for jobs that end with this clause.
 macro_rules! select_jobs {
     ($clause:literal) => {
-        concat!(
-            "SELECT id, kind, tenant, priority, params, labels, principal_id, subject, state, attempts, max_attempts, fence,
-                 worker, lease_until, cancelled, progress, result, error, created_at, run_after, started_at, ended_at,
-                 expires_at FROM jobs ",
-            $clause
-        )
+        concat!("SELECT ", job_columns!(), " FROM jobs ", $clause)
     };
 }
 pub(super) use select_jobs;
+
+/// The statement that changes jobs like this, and answers with them as they are then.
+macro_rules! update_jobs {
+    ($change:literal) => {
+        concat!("UPDATE jobs SET ", $change, " RETURNING ", job_columns!())
+    };
+}
+pub(super) use update_jobs;
 
 fn number<T: TryFrom<i64>>(row: &Row, column: usize) -> Result<T, Failure> {
     let number = row.int(column)?;

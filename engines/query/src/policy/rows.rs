@@ -15,18 +15,21 @@ use futures::{Stream, TryStreamExt as _, stream};
 
 use super::PolicyFailed;
 
-/// What is done to the rows of one scan. Expressions are over the columns that it reads.
+/// What is done to the rows of one scan.
 #[derive(Clone)]
 pub(super) struct Shaping {
     /// The dataset, for errors.
     pub(super) dataset: String,
+    /// Over the columns that the scan reads.
     pub(super) filter: Option<Arc<dyn PhysicalExpr>>,
+    /// Where in them those columns are that the outputs are made of; a filtered row is gathered of these.
+    pub(super) kept: Vec<usize>,
     pub(super) outputs: Vec<Output>,
     /// The outputs' schema.
     pub(super) schema: SchemaRef,
 }
 
-/// One column that comes out.
+/// One column that comes out, of the columns that are kept.
 #[derive(Clone)]
 pub(super) enum Output {
     /// The column at this place.
@@ -39,10 +42,10 @@ pub(super) fn visible(
     shaping: Shaping,
     stored: SendableRecordBatchStream,
     batch_rows: usize,
-) -> impl Stream<Item = Result<RecordBatch>> + Send {
-    let gathered = BatchCoalescer::new(stored.schema(), batch_rows);
+) -> Result<impl Stream<Item = Result<RecordBatch>> + Send> {
+    let gathered = BatchCoalescer::new(Arc::new(stored.schema().project(&shaping.kept)?), batch_rows);
     let rows = Rows { shaping, stored: Box::pin(stored), gathered, ended: false };
-    stream::try_unfold(rows, |mut rows| async move { Ok(rows.next().await?.map(|batch| (batch, rows))) })
+    Ok(stream::try_unfold(rows, |mut rows| async move { Ok(rows.next().await?.map(|batch| (batch, rows))) }))
 }
 
 struct Rows {
@@ -66,11 +69,12 @@ impl Rows {
                 self.gathered.finish_buffered_batch()?;
                 continue;
             };
+            let kept = batch.project(&self.shaping.kept)?;
             match &self.shaping.filter {
-                None => return self.shaping.masked(&batch).map(Some),
+                None => return self.shaping.masked(&kept).map(Some),
                 Some(filter) => {
                     let keep = self.shaping.checked(keep(filter.as_ref(), &batch))?;
-                    self.gathered.push_batch_with_filter(batch, &keep)?;
+                    self.gathered.push_batch_with_filter(kept, &keep)?;
                 }
             }
         }

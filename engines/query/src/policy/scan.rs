@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -13,8 +13,8 @@ use datafusion::config::ConfigOptions;
 use datafusion::datasource::TableType;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
-use datafusion::physical_expr::expressions::Column;
+use datafusion::logical_expr::{Expr, Operator, TableProviderFilterPushDown};
+use datafusion::physical_expr::expressions::{BinaryExpr, Column};
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -61,8 +61,8 @@ impl PolicyScan {
         let wanted = projection.unwrap_or(&all);
         let schema = Arc::new(self.rules.visible.project(wanted)?);
         let reads = self.reads(wanted);
-        let mut prune = leak_proof(filters, &self.rules.open);
-        prune.extend(self.rules.prune.iter().cloned());
+        let entering = leak_proof(filters, &self.rules.open);
+        let prune: Vec<Expr> = entering.iter().chain(&self.rules.prune).cloned().collect();
         let stored = match self.rules.filter {
             RowFilter::None => Arc::new(EmptyExec::new(Arc::new(self.stored.schema().project(&reads)?))),
             _ => self.stored.scan(state, Some(&reads), &prune, None).await?,
@@ -70,45 +70,62 @@ impl PolicyScan {
         let threads = state.config().target_partitions().max(1);
         let stored = spread(skipping(stored, prune, state)?, threads, state.config_options())?;
         let below = stored.schema();
-        let over_below = |expr: &Arc<dyn PhysicalExpr>| reassign_expr_columns(Arc::clone(expr), &below);
+        let masked = wanted.iter().any(|at| matches!(self.rules.sources[*at], Source::Mask(_)));
         let filter = match &self.rules.filter {
-            RowFilter::Where(filter) => Some(over_below(filter)?),
+            RowFilter::Where(filter) => {
+                let filter = reassign_expr_columns(Arc::clone(filter), &below)?;
+                // A mask may fail on a row: whether it does must not depend on what else is asked of that row.
+                let entering = if masked { None } else { over(&below, entering, state)? };
+                Some(match entering {
+                    Some(entering) => Arc::new(BinaryExpr::new(filter, Operator::And, entering)) as Arc<dyn PhysicalExpr>,
+                    None => filter,
+                })
+            }
             RowFilter::All | RowFilter::None => None,
         };
+        let kept = self.kept(wanted, &reads, &below);
+        let shaped = Arc::new(below.project(&kept)?);
         let outputs = wanted.iter().map(|at| match &self.rules.sources[*at] {
-            Source::Stored(original) => Ok(Output::Stored(reads.partition_point(|read| read < original))),
-            Source::Mask(mask) => over_below(mask).map(Output::Mask),
+            Source::Stored(original) => Ok(Output::Stored(kept.partition_point(|at| reads[*at] < *original))),
+            Source::Mask(mask) => reassign_expr_columns(Arc::clone(mask), &shaped).map(Output::Mask),
         });
         let outputs = outputs.collect::<Result<_>>()?;
-        let shaping = Shaping { dataset: self.name.clone(), filter, outputs, schema };
+        let shaping = Shaping { dataset: self.name.clone(), filter, kept, outputs, schema };
         Ok(PolicyScanExec::new(shaping, stored, threads, self.rules.batch_rows))
     }
 
     /// The stored columns behind these visible ones and behind the filter, in order.
     fn reads(&self, wanted: &[usize]) -> Vec<usize> {
-        let mut reads = BTreeSet::new();
-        let mut read_by = |expr: &Arc<dyn PhysicalExpr>| {
-            reads.extend(collect_columns(expr).iter().map(Column::index));
-        };
+        let mut reads = self.sources(wanted);
         if let RowFilter::Where(filter) = &self.rules.filter {
-            read_by(filter);
-        }
-        for at in wanted {
-            match &self.rules.sources[*at] {
-                Source::Mask(mask) => read_by(mask),
-                Source::Stored(_) => {}
+            reads.extend(collect_columns(filter).iter().map(Column::index));
+            if reads.is_empty() {
+                // Rows that are to be filtered need a column to be gathered by.
+                reads.insert(0);
             }
         }
-        let as_they_are = wanted.iter().filter_map(|at| match self.rules.sources[*at] {
-            Source::Stored(original) => Some(original),
-            Source::Mask(_) => None,
-        });
-        reads.extend(as_they_are);
-        if reads.is_empty() && matches!(self.rules.filter, RowFilter::Where(_)) {
-            // Rows that are to be filtered need a column to be gathered by.
-            reads.insert(0);
-        }
         reads.into_iter().collect()
+    }
+
+    /// The stored columns behind these visible ones.
+    fn sources(&self, wanted: &[usize]) -> BTreeSet<usize> {
+        let columns = |at: &usize| match &self.rules.sources[*at] {
+            Source::Stored(original) => vec![*original],
+            Source::Mask(mask) => collect_columns(mask).iter().map(Column::index).collect(),
+        };
+        wanted.iter().flat_map(columns).collect()
+    }
+
+    /// Where, among the columns that are read, those are that are needed once rows are filtered; the cheapest to gather when
+    /// only their number is.
+    fn kept(&self, wanted: &[usize], reads: &[usize], below: &Schema) -> Vec<usize> {
+        let sources = self.sources(wanted);
+        let kept: Vec<usize> = (0..reads.len()).filter(|at| sources.contains(&reads[*at])).collect();
+        if !kept.is_empty() {
+            return kept;
+        }
+        let width = |at: &usize| below.field(*at).data_type().primitive_width().unwrap_or(usize::MAX);
+        (0..reads.len()).min_by_key(width).into_iter().collect()
     }
 }
 
@@ -145,12 +162,17 @@ impl TableProvider for PolicyScan {
     }
 }
 
+/// Those of the predicates that are over columns of the schema, as one.
+fn over(schema: &SchemaRef, predicates: Vec<Expr>, state: &dyn Session) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+    let there = |expr: &Expr| expr.column_refs().iter().all(|column| schema.index_of(&column.name).is_ok());
+    let all = conjunction(predicates.into_iter().filter(there));
+    all.map(|all| state.create_physical_expr(all, &DFSchema::try_from(Arc::clone(schema))?)).transpose()
+}
+
 /// Lets a scan skip what cannot match `prune`, without applying it to any row.
 fn skipping(scan: Arc<dyn ExecutionPlan>, prune: Vec<Expr>, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
     let schema = scan.schema();
-    let here = prune.into_iter().filter(|expr| expr.column_refs().iter().all(|c| schema.index_of(&c.name).is_ok()));
-    let Some(predicate) = conjunction(here) else { return Ok(scan) };
-    let predicate = state.create_physical_expr(predicate, &DFSchema::try_from(schema)?)?;
+    let Some(predicate) = over(&schema, prune, state)? else { return Ok(scan) };
     // The rule that hands predicates to readers takes them from a filter above; the filter is then left out.
     let filter: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(predicate, Arc::clone(&scan))?);
     let mut options = ConfigOptions::clone(state.config_options());
@@ -264,7 +286,7 @@ impl ExecutionPlan for PolicyScanExec {
         let stored = Arc::clone(&self.stored);
         let rows = stream::iter(parts).map(move |part| stored.execute(part, Arc::clone(&context))).try_flatten();
         let rows = Box::pin(RecordBatchStreamAdapter::new(self.stored.schema(), rows));
-        let shown = visible(self.shaping.clone(), rows, batch_rows);
+        let shown = visible(self.shaping.clone(), rows, batch_rows)?;
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.shaping.schema), shown)))
     }
 }
