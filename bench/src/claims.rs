@@ -18,7 +18,7 @@ const JOBS: usize = 1_000;
 /// Who takes them, side by side, each with a connection where the database has several.
 const WORKERS: usize = 8;
 
-/// Each round is as many jobs, taken and ended.
+/// Each round is as many jobs: first all are taken, then all are ended; and as many more, each ended when it is taken.
 pub(crate) async fn run(record: &Recorder) -> Result {
     let (folder, postgres) = (Options::serve()?, Postgres::durable().await?);
     let sqlite = format!("sqlite:{}", folder.folder().join("jobs.db").display());
@@ -31,11 +31,18 @@ pub(crate) async fn run(record: &Recorder) -> Result {
     for round in 0..=ROUNDS {
         for tenants in [20, 1] {
             for (name, catalog) in &sides {
-                let per_second = taken_and_ended(catalog, tenants).await?;
+                let (held, taken) = by_workers(catalog, tenants, false).await?;
+                let begun = Instant::now();
+                let ends = shared(held).map(|held| tokio::spawn(end(Arc::clone(catalog), held)));
+                try_join_all(ends).await?.into_iter().collect::<Result<()>>()?;
+                let ended = per_second(begun);
+                let (_, both) = by_workers(catalog, tenants, true).await?;
                 // The first round fills caches and opens connections.
                 if round > 0 {
-                    let what = format!("jobs of {tenants} tenants");
-                    record.measured("claims", &what, name, round, json!({ "per_second": per_second }))?;
+                    for (what, per_second) in [("taken", taken), ("ended", ended), ("taken and ended in turn", both)] {
+                        let what = format!("jobs of {tenants} tenants, {what}");
+                        record.measured("claims", &what, name, round, json!({ "per_second": per_second }))?;
+                    }
                 }
             }
         }
@@ -43,30 +50,50 @@ pub(crate) async fn run(record: &Recorder) -> Result {
     Ok(())
 }
 
-async fn taken_and_ended(catalog: &Arc<dyn Catalog>, tenants: usize) -> Result<f64> {
+fn per_second(begun: Instant) -> f64 {
+    JOBS as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// As many shares as there are workers.
+fn shared(held: Vec<Hold>) -> impl Iterator<Item = Vec<Hold>> {
+    (0..WORKERS).map(move |worker| held.iter().copied().skip(worker).step_by(WORKERS).collect())
+}
+
+/// Submits jobs, and lets the workers take them; those that are still held, and jobs a second.
+async fn by_workers(catalog: &Arc<dyn Catalog>, tenants: usize, ending: bool) -> Result<(Vec<Hold>, f64)> {
     for n in 0..JOBS {
         catalog.submit_job(NewJob::new("bench", &format!("tenant {}", n % tenants))).await?;
     }
     let begun = Instant::now();
-    let done: Vec<usize> = try_join_all((0..WORKERS).map(|_| tokio::spawn(work(Arc::clone(catalog)))))
-        .await?
-        .into_iter()
-        .collect::<Result<_>>()?;
-    let elapsed = begun.elapsed().as_secs_f64();
-    match done.iter().sum() {
-        JOBS => Ok(JOBS as f64 / elapsed),
-        other => Err(format!("{other} jobs were done instead of {JOBS}").into()),
+    let work = (0..WORKERS).map(|_| tokio::spawn(work(Arc::clone(catalog), ending)));
+    let done: Vec<Vec<Hold>> = try_join_all(work).await?.into_iter().collect::<Result<_>>()?;
+    let per_second = per_second(begun);
+    let done = done.concat();
+    match done.len() {
+        JOBS => Ok((done, per_second)),
+        other => Err(format!("{other} jobs were taken instead of {JOBS}").into()),
     }
 }
 
-/// Takes jobs and ends them until none waits; how many.
-async fn work(catalog: Arc<dyn Catalog>) -> Result<usize> {
+/// Takes jobs until none waits.
+async fn work(catalog: Arc<dyn Catalog>, ending: bool) -> Result<Vec<Hold>> {
     let kinds = BTreeSet::from(["bench".to_owned()]);
-    let claim = Claim { kinds, worker: "bench".to_owned(), lease: Duration::from_secs(60), per_tenant: 64 };
-    let mut done = 0;
+    let per_tenant = u32::try_from(JOBS)?;
+    let claim = Claim { kinds, worker: "bench".to_owned(), lease: Duration::from_secs(600), per_tenant };
+    let mut held = Vec::new();
     while let Some(job) = catalog.claim_job(&claim).await? {
-        catalog.end_job(Hold { job: job.id, fence: job.fence }, Outcome::Done(json!(null)), &[]).await?;
-        done += 1;
+        let hold = Hold { job: job.id, fence: job.fence };
+        if ending {
+            end(Arc::clone(&catalog), vec![hold]).await?;
+        }
+        held.push(hold);
     }
-    Ok(done)
+    Ok(held)
+}
+
+async fn end(catalog: Arc<dyn Catalog>, held: Vec<Hold>) -> Result {
+    for hold in held {
+        catalog.end_job(hold, Outcome::Done(json!(null)), &[]).await?;
+    }
+    Ok(())
 }

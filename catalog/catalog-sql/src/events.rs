@@ -69,6 +69,8 @@ pub(crate) async fn tell(tx: &mut Tx, changes: &[Change]) -> Result<(), Failure>
     if changes.is_empty() {
         return Ok(());
     }
+    // Sent when the transaction ends; before the counter is taken, which others wait for.
+    tx.notify().await?;
     let count = changes.len() as i64;
     let rows = tx.fetch("UPDATE event_counter SET last = last + $1 RETURNING last", [int(count)]).await?;
     let last = rows.first().ok_or_else(|| corrupt(&"no row in `event_counter`"))?.int(0)?;
@@ -76,7 +78,7 @@ pub(crate) async fn tell(tx: &mut Tx, changes: &[Change]) -> Result<(), Failure>
         let sql = "INSERT INTO events (id, at, change) VALUES ($1, $2, $3)";
         tx.execute(sql, [int(id), time(now()), json(change)?]).await?;
     }
-    tx.notify().await
+    Ok(())
 }
 
 async fn tell_versions(tx: &mut Tx, versions: &[(DatasetId, u64)]) -> Result<(), Failure> {

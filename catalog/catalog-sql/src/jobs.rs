@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use lakegate_catalog::{
-    CatalogError, Change, Claim, Hold, Job, JobCounts, JobEnd, JobError, JobFilter, JobId, JobState, Jobs, Listing, LogLine,
-    MAX_LINE, MAX_LOG_LINES, NewJob, Outcome, Page, Progress, Result, backoff,
+    CatalogError, Change, Claim, Hold, Job, JobCounts, JobEnd, JobError, JobFilter, JobId, JobState, Jobs, Listing,
+    LogLine, MAX_LINE, MAX_LOG_LINES, NewJob, Outcome, Page, Progress, Result, backoff,
 };
 use tokio::time::{Instant, timeout};
 
@@ -276,9 +276,8 @@ async fn finish(
 
 /// Lets a job wait, as if it had been begun so many times less.
 async fn wait_again(tx: &mut Tx, id: JobId, run_after: Arg, less: i64) -> Result<Job, Failure> {
-    let sql = update_jobs!(
-        "state = 'waiting', lease_until = NULL, run_after = $2, attempts = attempts - $3 WHERE id = $1"
-    );
+    let sql =
+        update_jobs!("state = 'waiting', lease_until = NULL, run_after = $2, attempts = attempts - $3 WHERE id = $1");
     let job = require(tx, id, sql, [text(&id), run_after, int(less)]).await?;
     tx.notify().await?;
     Ok(job)

@@ -77,7 +77,9 @@ impl PolicyScan {
                 // A mask may fail on a row: whether it does must not depend on what else is asked of that row.
                 let entering = if masked { None } else { over(&below, entering, state)? };
                 Some(match entering {
-                    Some(entering) => Arc::new(BinaryExpr::new(filter, Operator::And, entering)) as Arc<dyn PhysicalExpr>,
+                    Some(entering) => {
+                        Arc::new(BinaryExpr::new(filter, Operator::And, entering)) as Arc<dyn PhysicalExpr>
+                    }
                     None => filter,
                 })
             }
