@@ -49,7 +49,7 @@ impl Moto {
 
     async fn start_with(variables: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(environment("LAKEGATE_PYTHON", PYTHON)?);
-        command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]).envs(variables.iter().copied());
+        command.args(["-c", include_str!("moto.py"), "-H", "127.0.0.1", "-p", "0"]).envs(variables.iter().copied());
         let (child, url) = start(command, "Running on ").await?;
         Ok(Self { _child: child, url })
     }
