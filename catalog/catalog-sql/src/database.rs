@@ -118,7 +118,15 @@ impl Database {
 
     /// A transaction that writes; it is undone unless it is committed. See [`in_transaction`].
     pub(crate) async fn begin(&self) -> Result<Tx, Failure> {
-        let begin = self.dialect().begin();
+        self.begin_with(self.dialect().begin()).await
+    }
+
+    /// A transaction that claims a job.
+    pub(crate) async fn begin_claim(&self) -> Result<Tx, Failure> {
+        self.begin_with(self.dialect().begin_claim()).await
+    }
+
+    async fn begin_with(&self, begin: &'static str) -> Result<Tx, Failure> {
         Ok(match &self.pools {
             Pools::Sqlite { writer, .. } => Tx::Sqlite(match writer.begin_with(begin).await {
                 // On a full disk SQLite ends a transaction by itself, and sqlx cannot end it again: to it one is open for
@@ -192,15 +200,18 @@ impl Database {
 }
 
 /// Runs `$work`, a call that gets `&mut $tx` and may be repeated, in a transaction that writes: all of it or
-/// nothing, at most a few times, each time within the deadline. A macro, because a closure that
-/// returns a future borrowing its argument cannot be said to be `Send`.
+/// nothing, at most a few times, each time within the deadline. `begin`, or `$begin`, begins it. A macro, because a
+/// closure that returns a future borrowing its argument cannot be said to be `Send`.
 macro_rules! in_transaction {
-    ($database:expr, |$tx:ident| $work:expr) => {{
+    ($database:expr, |$tx:ident| $work:expr) => {
+        in_transaction!($database, begin, |$tx| $work)
+    };
+    ($database:expr, $begin:ident, |$tx:ident| $work:expr) => {{
         let mut tries = 0;
         loop {
             let outcome = $database
                 .within(async {
-                    let mut $tx = $database.begin().await?;
+                    let mut $tx = $database.$begin().await?;
                     let done = $work.await?;
                     $tx.commit().await?;
                     $database.wake();

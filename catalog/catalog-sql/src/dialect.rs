@@ -42,6 +42,16 @@ impl Dialect {
         }
     }
 
+    /// Begins a transaction that claims a job. There PostgreSQL reads a few rows in the order of an index, never all that match
+    /// to sort them, as it would of tables that it has no statistics of yet; and such reads leave marks at entries of rows
+    /// that are gone, so that the next do not look at them again.
+    pub(crate) fn begin_claim(self) -> &'static str {
+        match self {
+            Self::Sqlite => self.begin(),
+            Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_bitmapscan = off",
+        }
+    }
+
     /// What makes a migration wait for another process that migrates. On SQLite the write lock does.
     pub(crate) fn lock_schema(self) -> Option<String> {
         match self {
@@ -59,16 +69,10 @@ impl Dialect {
         }
     }
 
-    /// Settings of a PostgreSQL session: the server ends what the client has given up on. It reads a few rows in the order of
-    /// an index, never all that match to sort them, as it would of tables that it has no statistics of yet; and such reads
-    /// leave marks at entries of rows that are gone, so that the next do not look at them again.
-    pub(crate) fn session(timeout: Duration) -> [(&'static str, String); 3] {
+    /// Settings of a PostgreSQL session: the server ends what the client has given up on.
+    pub(crate) fn session(timeout: Duration) -> [(&'static str, String); 2] {
         let millis = format!("{}ms", timeout.as_millis().max(1));
-        [
-            ("statement_timeout", millis.clone()),
-            ("idle_in_transaction_session_timeout", millis),
-            ("enable_bitmapscan", "off".to_owned()),
-        ]
+        [("statement_timeout", millis.clone()), ("idle_in_transaction_session_timeout", millis)]
     }
 
     /// The job that comes next, kept from other claims until the transaction ends: each of several at once gets another. On

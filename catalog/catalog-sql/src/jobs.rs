@@ -59,7 +59,7 @@ impl Jobs for SqlCatalog {
     }
 
     async fn claim_job(&self, claim: &Claim) -> Result<Option<Job>> {
-        in_transaction!(self.database, |tx| claim::claim(&mut tx, claim))
+        in_transaction!(self.database, begin_claim, |tx| claim::claim(&mut tx, claim))
     }
 
     async fn wait_for_job(&self, claim: &Claim, within: Duration) -> Result<bool> {
@@ -264,14 +264,26 @@ async fn finish(
     result: Option<&serde_json::Value>,
     error: Option<&JobError>,
 ) -> Result<Job, Failure> {
+    let job = settle(tx, id, at, state, result, error).await?;
+    tell(tx, &[Change::JobEnded(JobEnd::from(&job))]).await?;
+    Ok(job)
+}
+
+/// Ends a job; to be told of when the transaction is about to end.
+async fn settle(
+    tx: &mut Tx,
+    id: JobId,
+    at: DateTime<Utc>,
+    state: JobState,
+    result: Option<&serde_json::Value>,
+    error: Option<&JobError>,
+) -> Result<Job, Failure> {
     let sql = update_jobs!(
         "state = $2, ended_at = $3, expires_at = $3 + keep_for, result = $4, error = $5, lease_until = NULL,
              live_key = NULL WHERE id = $1"
     );
     let args = [text(&id), word(&state)?, time(at), optional_json(result)?, optional_json(error)?];
-    let job = require(tx, id, sql, args).await?;
-    tell(tx, &[Change::JobEnded(JobEnd::from(&job))]).await?;
-    Ok(job)
+    require(tx, id, sql, args).await
 }
 
 /// Lets a job wait, as if it had been begun so many times less.

@@ -1,12 +1,13 @@
 //! Who gets which job.
 
 use chrono::{DateTime, Utc};
-use lakegate_catalog::{Claim, Job, JobError, JobId, JobState};
+use lakegate_catalog::{Change, Claim, Job, JobEnd, JobError, JobId, JobState};
 
 use super::row::{job_columns, read_job, select_jobs, update_jobs};
-use super::{after, finish, require, wait_again};
+use super::{after, require, settle, wait_again};
 use crate::database::{Database, Tx};
 use crate::error::Failure;
+use crate::events::tell;
 use crate::row::{Arg, int, text, time};
 
 /// How often a claim looks for another job when the tenant of the one that it found has become busy meanwhile.
@@ -22,10 +23,16 @@ fn kinds(claim: &Claim) -> Arg {
     text(&all)
 }
 
-/// The job that comes next.
+/// The job that comes next. Those whose lease is over are given back first.
 pub(super) async fn claim(tx: &mut Tx, claim: &Claim) -> Result<Option<Job>, Failure> {
     let at = tx.clock().await?;
-    give_back(tx, at).await?;
+    let ended = give_back(tx, at).await?;
+    let taken = next(tx, claim, at).await?;
+    tell(tx, &ended).await?;
+    Ok(taken)
+}
+
+async fn next(tx: &mut Tx, claim: &Claim, at: DateTime<Utc>) -> Result<Option<Job>, Failure> {
     for _ in 0..LOOKS {
         let args = [time(at), kinds(claim), int(claim.per_tenant.into())];
         let found = tx.fetch(tx.dialect().next_job(), args).await?;
@@ -50,10 +57,11 @@ async fn take(tx: &mut Tx, id: JobId, claim: &Claim, at: DateTime<Utc>) -> Resul
     require(tx, id, sql, [text(&id), text(&claim.worker), after(at, claim.lease), time(at)]).await
 }
 
-/// Gives jobs back whose lease is over.
-async fn give_back(tx: &mut Tx, at: DateTime<Utc>) -> Result<(), Failure> {
+/// Gives jobs back whose lease is over, and says of those that came to their end by it.
+async fn give_back(tx: &mut Tx, at: DateTime<Utc>) -> Result<Vec<Change>, Failure> {
     let sql = select_jobs!("WHERE state = 'running' AND lease_until < $1 ORDER BY lease_until LIMIT 20");
     let over = tx.fetch(sql, [time(at)]).await?;
+    let mut ended = Vec::new();
     for job in over.iter().map(read_job) {
         let job = job?;
         // Another claim may have done it, or the worker may just have been heard of.
@@ -62,15 +70,17 @@ async fn give_back(tx: &mut Tx, at: DateTime<Utc>) -> Result<(), Failure> {
         if tx.execute(sql, [text(&job.id), int(job.fence.cast_signed()), time(at)]).await? == 0 {
             continue;
         }
-        if job.cancelled {
-            finish(tx, job.id, at, JobState::Cancelled, None, job.error.as_ref()).await?;
+        let job = if job.cancelled {
+            settle(tx, job.id, at, JobState::Cancelled, None, job.error.as_ref()).await?
         } else if job.attempts >= job.max_attempts {
-            finish(tx, job.id, at, JobState::Failed, None, Some(&JobError::lost())).await?;
+            settle(tx, job.id, at, JobState::Failed, None, Some(&JobError::lost())).await?
         } else {
             wait_again(tx, job.id, time(at), 0).await?;
-        }
+            continue;
+        };
+        ended.push(Change::JobEnded(JobEnd::from(&job)));
     }
-    Ok(())
+    Ok(ended)
 }
 
 /// Whether there is a job to claim, or one to give back.

@@ -1,6 +1,6 @@
 //! Which predicates may enter a policy's scan: those that can neither fail nor be slow on any value, so that a row which
-//! the caller may not see cannot be noticed by them. They skip files and row groups, leave out rows where nothing
-//! is masked, and are applied to rows above.
+//! the caller may not see cannot be noticed by them. They skip files, row groups and pages; leave out, where nothing is
+//! masked, rows that the policy lets through; and are applied to rows above.
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::Column;

@@ -13,8 +13,8 @@ use datafusion::config::ConfigOptions;
 use datafusion::datasource::TableType;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, Operator, TableProviderFilterPushDown};
-use datafusion::physical_expr::expressions::{BinaryExpr, Column};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -31,7 +31,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use super::PolicyFailed;
 use super::compile::{RowFilter, Rules, Source};
 use super::leakproof::leak_proof;
-use super::rows::{Output, Shaping, visible};
+use super::rows::{Asked, Output, Shaping, visible};
 
 /// A dataset as one caller reads it.
 pub(super) struct PolicyScan {
@@ -72,18 +72,13 @@ impl PolicyScan {
         let below = stored.schema();
         let masked = wanted.iter().any(|at| matches!(self.rules.sources[*at], Source::Mask(_)));
         let filter = match &self.rules.filter {
-            RowFilter::Where(filter) => {
-                let filter = reassign_expr_columns(Arc::clone(filter), &below)?;
-                // A mask may fail on a row: whether it does must not depend on what else is asked of that row.
-                let entering = if masked { None } else { over(&below, entering, state)? };
-                Some(match entering {
-                    Some(entering) => {
-                        Arc::new(BinaryExpr::new(filter, Operator::And, entering)) as Arc<dyn PhysicalExpr>
-                    }
-                    None => filter,
-                })
-            }
+            RowFilter::Where(filter) => Some(reassign_expr_columns(Arc::clone(filter), &below)?),
             RowFilter::All | RowFilter::None => None,
+        };
+        let asked = match over(&below, entering, state)? {
+            // A mask may fail on a row: that must not depend on what else is asked of that row.
+            Some(predicate) if !masked => Some(asked(predicate, &below)?),
+            _ => None,
         };
         let kept = self.kept(wanted, &reads, &below);
         let shaped = Arc::new(below.project(&kept)?);
@@ -92,7 +87,7 @@ impl PolicyScan {
             Source::Mask(mask) => reassign_expr_columns(Arc::clone(mask), &shaped).map(Output::Mask),
         });
         let outputs = outputs.collect::<Result<_>>()?;
-        let shaping = Shaping { dataset: self.name.clone(), filter, kept, outputs, schema };
+        let shaping = Shaping { dataset: self.name.clone(), filter, asked, kept, outputs, schema };
         Ok(PolicyScanExec::new(shaping, stored, threads, self.rules.batch_rows))
     }
 
@@ -171,16 +166,30 @@ fn over(schema: &SchemaRef, predicates: Vec<Expr>, state: &dyn Session) -> Resul
     all.map(|all| state.create_physical_expr(all, &DFSchema::try_from(Arc::clone(schema))?)).transpose()
 }
 
+/// The predicate over none but its own columns, in the order in which they are in the schema.
+fn asked(predicate: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Asked> {
+    let columns: BTreeSet<usize> = collect_columns(&predicate).iter().map(Column::index).collect();
+    let columns: Vec<usize> = columns.into_iter().collect();
+    let predicate = reassign_expr_columns(predicate, &schema.project(&columns)?)?;
+    Ok(Asked { predicate, columns })
+}
+
 /// Lets a scan skip what cannot match `prune`, without applying it to any row.
 fn skipping(scan: Arc<dyn ExecutionPlan>, prune: Vec<Expr>, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
     let schema = scan.schema();
     let Some(predicate) = over(&schema, prune, state)? else { return Ok(scan) };
-    // The rule that hands predicates to readers takes them from a filter above; the filter is then left out.
+    // The rule that hands predicates to readers takes them from a filter above, and may put one above each of several
+    // readers instead. Filters are then left out.
     let filter: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(predicate, Arc::clone(&scan))?);
     let mut options = ConfigOptions::clone(state.config_options());
     options.execution.parquet.pushdown_filters = false;
     let pushed = FilterPushdown::new().optimize(filter, &options)?;
-    Ok(pushed.downcast_ref::<FilterExec>().map_or(scan, |filter| Arc::clone(filter.input())))
+    let bare = pushed.transform_up(|node| {
+        let input = node.downcast_ref::<FilterExec>().map(|filter| Arc::clone(filter.input()));
+        Ok(input.map_or_else(|| Transformed::no(node), Transformed::yes))
+    })?;
+    // Were there none, readers would apply the predicate to rows.
+    Ok(if bare.transformed { bare.data } else { scan })
 }
 
 /// Spreads large files over all threads, as plans of other tables do.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use datafusion::catalog::TableProvider;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::ExecutionPlan;
@@ -15,26 +15,35 @@ use super::compile::{self, Subject};
 use super::scan::{PolicyScan, PolicyScanExec};
 use crate::session::{Sessions, Shape};
 
-const FILES: i64 = 8;
-const ROWS: i64 = 1_000;
+/// Files, each with as many rows.
+#[derive(Clone, Copy)]
+struct Files {
+    files: i64,
+    rows: i64,
+    /// Whether the first file has a NaN, so that not all of its bounds are known.
+    nan: bool,
+}
 
 /// `id` counts through the files, and the others tell it too.
-async fn table(lake: &Lake) -> (Vec<Column>, Arc<Snapshot>) {
+async fn table(lake: &Lake, Files { files, rows, nan }: Files) -> (Vec<Column>, Arc<Snapshot>) {
     let columns = vec![
         Column::new("id", ColumnType::BigInt),
         Column::new("masked", ColumnType::BigInt),
         Column::new("text of it", ColumnType::String),
+        Column::new("real", ColumnType::Double),
     ];
     let new = NewDataset::root("demo.t".parse().expect("name"), columns.clone());
     lake.create(new.id, &columns).await.expect("table");
     let table = lake.table(new.id).await.expect("table");
-    for file in 0..FILES {
+    for file in 0..files {
         let Begin::New(mut append) = table.begin(None).await.expect("begins") else { unreachable!("no key was used") };
-        let ids = || file * ROWS..(file + 1) * ROWS;
+        let ids = || file * rows..(file + 1) * rows;
+        let real = |id: i64| if nan && id == 0 { f64::NAN } else { id as f64 };
         let arrays: Vec<(&str, ArrayRef)> = vec![
             ("id", Arc::new(Int64Array::from_iter_values(ids()))),
             ("masked", Arc::new(Int64Array::from_iter_values(ids()))),
             ("text of it", Arc::new(StringArray::from_iter_values(ids().map(|id| format!("{id:08}"))))),
+            ("real", Arc::new(Float64Array::from_iter_values(ids().map(real)))),
         ];
         append.write(&RecordBatch::try_from_iter(arrays).expect("batch")).await.expect("written");
         append.commit(None).await.expect("committed");
@@ -50,8 +59,12 @@ fn total(plan: &dyn ExecutionPlan, metric: &str) -> usize {
 
 /// Bytes read below the leaf, and rows that came out of it.
 async fn read(policy: &Policy, filters: &[Expr]) -> (usize, usize) {
+    read_of(Files { files: 8, rows: 1_000, nan: false }, policy, filters).await
+}
+
+async fn read_of(files: Files, policy: &Policy, filters: &[Expr]) -> (usize, usize) {
     let lake = Lake::in_memory().await.expect("lake");
-    let (columns, snapshot) = table(&lake).await;
+    let (columns, snapshot) = table(&lake, files).await;
     let runtime = RuntimeEnvBuilder::new().with_object_store_registry(lake.object_store_registry()).build_arc();
     let sessions = Sessions::new(runtime.expect("runtime")).expect("sessions");
     let stored = snapshot.schema();
@@ -104,6 +117,19 @@ async fn where_nothing_is_masked_the_conjuncts_that_tell_nothing_leave_rows_out(
     let even = Policy { masks: [("masked".to_owned(), Mask::Hidden)].into(), ..policy("id % 2 = 0") };
     assert_eq!(read(&even, &[col("id").lt(lit(10_i64))]).await.1, 5);
     assert_eq!(read(&even, &[(lit(1_i64) / col("id")).gt(lit(0_i64))]).await.1, 4_000);
+}
+
+#[tokio::test]
+async fn beside_a_file_with_unknown_bounds_pages_of_the_others_are_skipped() {
+    let even = policy("id % 2 = 0");
+    let files = |nan| Files { files: 2, rows: 100_000, nan };
+    let middle = [col("id").between(lit(99_990_i64), lit(100_009_i64))];
+    let (all, rows) = read_of(files(true), &even, &[]).await;
+    assert_eq!(rows, 100_000);
+    let (few, _) = read_of(files(false), &even, &middle).await;
+    assert!(few * 4 < all, "{few} of {all} bytes");
+    let (half, _) = read_of(files(true), &even, &middle).await;
+    assert!(few < half && half * 4 < all * 3, "{half} of {all} bytes, {few} where all bounds are known");
 }
 
 #[tokio::test]
