@@ -302,6 +302,8 @@ impl Ingest {
             }
         };
         register(self.catalog.as_ref(), &self.lake, new, owner).await?;
+        // Before it was listed, who tells of commits may have found nobody to tell.
+        self.lake.commits().add(id, committed.version);
         Ok(Stored { name: name.clone(), dataset: id, committed })
     }
 }

@@ -15,7 +15,8 @@ pub struct Commits {
 }
 
 impl Commits {
-    pub(crate) fn add(&self, dataset: DatasetId, version: u64) {
+    /// Notes a version to tell of. For a dataset that was not listed yet when it was committed, it is noted again.
+    pub fn add(&self, dataset: DatasetId, version: u64) {
         let mut waiting = self.waiting.lock();
         let newest = waiting.entry(dataset).or_default();
         *newest = version.max(*newest);

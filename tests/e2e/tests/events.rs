@@ -168,3 +168,24 @@ async fn a_follower_goes_on_where_it_was_also_after_a_restart() -> Result {
     drop(listens);
     Ok(())
 }
+
+/// A dataset that a push creates is listed after its first rows are committed.
+#[tokio::test]
+async fn the_first_version_of_a_dataset_is_told_whoever_creates_it() -> Result {
+    const DATASETS: usize = 12;
+    let gateway = Gateway::start().await?;
+    let owner = gateway.client();
+    let mut follower = Follower::after(owner, "").await?;
+    for n in 0..DATASETS {
+        // By then it waits for commits, so that it looks at this one at once: before the dataset is listed.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let create = owner.request(Method::POST, &format!("/v1/datasets/lab/t{n}/ingest?create=true"));
+        let answer = create.header("content-type", "application/x-ndjson").body("{\"n\":1}\n").send().await?;
+        assert_eq!(answer.status().as_u16(), 200);
+        let mut told = String::new();
+        while told != format!("version_committed lab.t{n}") {
+            told = follower.take(1).await?.remove(0);
+        }
+    }
+    Ok(())
+}
