@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use lakegate_catalog::{Access, Caller, Catalog, Dataset, DatasetId, DatasetName, ErrorKind, Role};
 use lakegate_lake::{Lake, LakeError, Snapshot, Table};
 use lakegate_statement::{AsOf, Moment, Part, Relation, StatementError};
@@ -17,6 +18,10 @@ use crate::policy::{self, Held, Rules};
 use crate::session::{Opened, Sessions};
 use crate::system::{self, Whose};
 use crate::versions;
+
+/// What the catalog or the storage is asked side by side for one statement: a join of ten datasets waits about as long as
+/// one of two.
+const SIDE_BY_SIDE: usize = 16;
 
 /// What a statement reads.
 #[derive(Default)]
@@ -92,36 +97,37 @@ pub(crate) struct Opener<'a> {
     pub(crate) planner: &'a Planner,
 }
 
+/// A dataset that a statement names, for a caller who may read it.
+struct Found {
+    name: DatasetName,
+    /// The table's name in the statement.
+    table: String,
+    access: Access,
+    stored: Stored,
+}
+
+/// What the storage has of it.
+enum Stored {
+    Rows(Arc<Snapshot>),
+    Versions(Arc<Table>),
+}
+
 impl Opener<'_> {
-    /// Opens each relation once. Errors: `DatasetNotFound`, `Version`, `AsOf` for a name that is not read.
+    /// Opens each relation once. Errors: `DatasetNotFound` and `Denied` before any other, `Version`, `AsOf` for a name that
+    /// is not read.
+    ///
+    /// Costs one question to the catalog for each dataset and then what the storage needs to tell its version, up to
+    /// [`SIDE_BY_SIDE`] of each at once.
     pub(crate) async fn open(&self, relations: &[Relation]) -> Result<Reading> {
         let mut reading = Reading::default();
         let mut visible: Option<Vec<Dataset>> = None;
+        for found in self.find(relations).await? {
+            let opened = self.dataset(found, &mut reading).await?;
+            reading.relations.push(opened);
+        }
         for relation in relations {
             match relation {
-                Relation::Dataset { name, table, part } => {
-                    let (access, opened) = self.table(name).await?;
-                    let id = access.dataset.id;
-                    reading.names.insert(id, name.to_string());
-                    let policy = access.policy().map(|policy| Held::new(policy, &access.dataset, self.caller));
-                    reading.policies.extend(policy.as_ref().map(Held::fingerprint));
-                    let provider = match part {
-                        Part::Rows(at) => {
-                            let snapshot = self.snapshot(name, &opened, *at).await?;
-                            reading.note(name, id, snapshot.version());
-                            match policy {
-                                None => snapshot.provider(),
-                                Some(policy) => self.under(policy, snapshot, &mut reading).await?,
-                            }
-                        }
-                        Part::Versions => {
-                            reading.unversioned = true;
-                            self.versions(name, opened, policy.is_none()).await?
-                        }
-                    };
-                    let schema = name.namespace().to_string();
-                    reading.relations.push(Opened { schema, table: table.clone(), provider });
-                }
+                Relation::Dataset { .. } => {}
                 Relation::InformationSchema(view) => {
                     reading.unversioned = true;
                     if visible.is_none() {
@@ -151,6 +157,28 @@ impl Opener<'_> {
         Ok(reading)
     }
 
+    async fn dataset(&self, found: Found, reading: &mut Reading) -> Result<Opened> {
+        let Found { name, table, access, stored } = found;
+        let id = access.dataset.id;
+        reading.names.insert(id, name.to_string());
+        let policy = access.policy().map(|policy| Held::new(policy, &access.dataset, self.caller));
+        reading.policies.extend(policy.as_ref().map(Held::fingerprint));
+        let provider = match stored {
+            Stored::Rows(snapshot) => {
+                reading.note(&name, id, snapshot.version());
+                match policy {
+                    None => snapshot.provider(),
+                    Some(policy) => self.under(policy, snapshot, reading).await?,
+                }
+            }
+            Stored::Versions(table) => {
+                reading.unversioned = true;
+                self.versions(&name, table, policy.is_none()).await?
+            }
+        };
+        Ok(Opened { schema: name.namespace().to_string(), table, provider })
+    }
+
     /// A name in `as_of` that the statement does not read would be a version that nobody gets.
     fn check_names(&self, relations: &[Relation]) -> Result<()> {
         let reads = |wanted: &DatasetName| {
@@ -169,17 +197,50 @@ impl Opener<'_> {
         }
     }
 
-    async fn table(&self, name: &DatasetName) -> Result<(Access, Arc<Table>)> {
+    /// The relations that are datasets', in their order.
+    async fn find(&self, relations: &[Relation]) -> Result<Vec<Found>> {
+        let named = relations.iter().filter_map(|relation| match relation {
+            Relation::Dataset { name, table, part } => Some((name.clone(), table.clone(), *part)),
+            _ => None,
+        });
+        let named: Vec<_> = named.collect();
+        // Each name once, and all to the end: what the catalog is asked does not depend on what it answers.
+        let names: BTreeSet<_> = named.iter().map(|(name, ..)| name.clone()).collect();
+        let asked = stream::iter(names).map(|name| async move { (self.access(&name).await, name) });
+        let answers: Vec<_> = asked.buffered(SIDE_BY_SIDE).collect().await;
+        let mut allowed = HashMap::new();
+        for (access, name) in answers {
+            allowed.insert(name, access?);
+        }
+        let readable = named.into_iter().filter_map(|(name, table, part)| {
+            let access = allowed.get(&name)?.clone();
+            Some((name, table, part, access))
+        });
+        let readable: Vec<_> = readable.collect();
+        let found = stream::iter(readable).map(|(name, table, part, access)| async move {
+            let stored = self.stored(&name, access.dataset.id, part).await?;
+            Ok(Found { name, table, access, stored })
+        });
+        found.buffered(SIDE_BY_SIDE).try_collect().await
+    }
+
+    async fn access(&self, name: &DatasetName) -> Result<Access> {
         let not_found = || StatementError::DatasetNotFound { name: name.to_string() };
         let access = self.catalog.access(self.caller, name).await?.ok_or_else(not_found)?;
         access.require(self.caller, Role::Reader).map_err(|_| QueryError::Denied(name.to_string()))?;
-        let id = access.dataset.id;
-        if self.as_of.identity(name).is_some_and(|then| then != id) {
+        if self.as_of.identity(name).is_some_and(|then| then != access.dataset.id) {
             // What had the name is gone, whoever has it now.
             return Err(not_found().into());
         }
+        Ok(access)
+    }
+
+    async fn stored(&self, name: &DatasetName, id: DatasetId, part: Part) -> Result<Stored> {
         let table = self.lake.listed_table(id, self.catalog.as_ref()).await.map_err(|error| failed(name, error))?;
-        Ok((access, table))
+        match part {
+            Part::Rows(at) => Ok(Stored::Rows(self.snapshot(name, &table, at).await?)),
+            Part::Versions => Ok(Stored::Versions(table)),
+        }
     }
 
     async fn snapshot(&self, name: &DatasetName, table: &Table, at: Option<Moment>) -> Result<Arc<Snapshot>> {

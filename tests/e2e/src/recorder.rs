@@ -1,6 +1,8 @@
 //! A catalog that remembers what it was asked: a proxy between a gateway and the companion.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -9,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 
 use crate::Result;
@@ -26,7 +29,24 @@ struct Told {
     companion: String,
     http: reqwest::Client,
     calls: Mutex<Vec<Call>>,
+    /// Calls by this name wait for each other.
+    gathered: Mutex<Option<(String, Arc<Barrier>)>>,
+    alone: AtomicUsize,
 }
+
+impl Told {
+    async fn gather(&self, name: &str) {
+        let gathered =
+            self.gathered.lock().as_ref().filter(|(of, _)| of == name).map(|(_, barrier)| Arc::clone(barrier));
+        let Some(barrier) = gathered else { return };
+        if tokio::time::timeout(ALONE, barrier.wait()).await.is_err() {
+            self.alone.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How long a call waits for others.
+const ALONE: Duration = Duration::from_secs(5);
 
 /// A proxy; it is gone when this is dropped.
 pub struct Recorder {
@@ -47,7 +67,13 @@ impl Recorder {
         let socket = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", socket.local_addr()?);
         let http = reqwest::Client::builder().no_proxy().build()?;
-        let told = Arc::new(Told { companion: companion.to_owned(), http, calls: Mutex::default() });
+        let told = Arc::new(Told {
+            companion: companion.to_owned(),
+            http,
+            calls: Mutex::default(),
+            gathered: Mutex::default(),
+            alone: AtomicUsize::new(0),
+        });
         let routes = Router::new().fallback(pass).with_state(Arc::clone(&told));
         let task = tokio::spawn(async move { axum::serve(socket, routes).await.unwrap_or_default() });
         Ok(Self { url, told, task })
@@ -62,11 +88,23 @@ impl Recorder {
     pub fn take(&self) -> Vec<Call> {
         std::mem::take(&mut self.told.calls.lock())
     }
+
+    /// From now on calls by this name are passed on once so many of them are open. [`Recorder::alone`] counts those that
+    /// waited in vain.
+    pub fn gather(&self, name: &str, calls: usize) {
+        *self.told.gathered.lock() = Some((name.to_owned(), Arc::new(Barrier::new(calls))));
+    }
+
+    /// Calls that were passed on though not enough others came.
+    pub fn alone(&self) -> usize {
+        self.told.alone.load(Ordering::Relaxed)
+    }
 }
 
 async fn pass(State(told): State<Arc<Told>>, uri: Uri, mut headers: HeaderMap, body: Bytes) -> Response {
     let name = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
-    told.calls.lock().push(Call { name, body: String::from_utf8_lossy(&body).into_owned() });
+    told.calls.lock().push(Call { name: name.clone(), body: String::from_utf8_lossy(&body).into_owned() });
+    told.gather(&name).await;
     headers.remove(header::HOST);
     headers.remove(header::CONTENT_LENGTH);
     let sent = told.http.post(format!("{}{uri}", told.companion)).headers(headers).body(body).send().await;

@@ -142,6 +142,28 @@ async fn who_calls_and_what_it_may_do_are_asked_at_once() -> Result {
     Ok(())
 }
 
+#[tokio::test]
+async fn the_datasets_of_a_statement_are_asked_side_by_side_and_once_each() -> Result {
+    let house = house().await?;
+    let owner = house.gateway.client();
+    for name in ["vault.second", "vault.third"] {
+        owner.create(name, &[("n", "bigint")]).await?.expect(201)?;
+        owner.push(name, "{\"n\":1}\n").await?.expect(200)?;
+    }
+    let new = owner.post("/v1/tokens", &json!({ "principal": "ada", "name": "new" })).await?.expect(201)?.json()?;
+    let grant = json!({ "principal": "ada", "role": "reader", "namespace": "vault" });
+    owner.send(Method::PUT, "/v1/grants", &grant).await?.expect(200)?;
+    let ada = owner.with_token(new["token"].as_str().ok_or("a token")?);
+    house.recorder.take();
+    house.recorder.gather("access", 3);
+    let sql = "SELECT count(*) AS n FROM vault.hidden a JOIN vault.second b ON a.n = b.n JOIN vault.third c ON a.n = c.n \
+               JOIN vault.hidden@v1 d ON a.n = d.n";
+    assert_eq!(ada.rows(sql).await?, [json!({ "n": 1 })]);
+    assert_eq!(house.recorder.take().iter().filter(|call| call.name == "access").count(), 3);
+    assert_eq!(house.recorder.alone(), 0, "questions to the catalog waited for the answers to others");
+    Ok(())
+}
+
 async fn over_rest(
     house: &House,
     known: bool,
