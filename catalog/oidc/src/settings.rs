@@ -25,7 +25,7 @@ pub struct Issuer {
     pub algorithms: Vec<String>,
     /// The claim that names the principal. `email` counts only when `email_verified` is true.
     pub principal_claim: String,
-    /// The claim that lists the caller's groups.
+    /// The claim that lists the caller's groups; empty when groups of its tokens do not count.
     pub groups_claim: String,
     /// How far the clocks may differ; at most five minutes.
     pub leeway: Duration,
@@ -80,7 +80,9 @@ pub enum SettingsError {
         name: String,
     },
     /// The name of a claim is empty or very long.
-    #[error("{setting} of the issuer `{issuer}` must be the name of a claim, of 1 to 100 bytes")]
+    #[error(
+        "{setting} of the issuer `{issuer}` must be the name of a claim, of 1 to 100 bytes; an empty groups_claim takes no groups"
+    )]
     Claim {
         /// Whose.
         issuer: String,
@@ -120,8 +122,9 @@ impl Policy {
         if issuer.audience.is_empty() || issuer.audience.iter().any(String::is_empty) {
             return Err(SettingsError::Audience(name()));
         }
-        let claims = [("principal_claim", &issuer.principal_claim), ("groups_claim", &issuer.groups_claim)];
-        if let Some((setting, _)) = claims.into_iter().find(|(_, claim)| !(1..=100).contains(&claim.len())) {
+        let claims = [("principal_claim", &issuer.principal_claim, 1), ("groups_claim", &issuer.groups_claim, 0)];
+        if let Some((setting, ..)) = claims.into_iter().find(|(_, claim, least)| !(*least..=100).contains(&claim.len()))
+        {
             return Err(SettingsError::Claim { issuer: name(), setting });
         }
         let leeway = (issuer.leeway <= MAX_LEEWAY).then(|| TimeDelta::from_std(issuer.leeway).ok()).flatten();

@@ -82,6 +82,19 @@ async fn names_and_groups_come_from_the_claims_of_the_settings() {
 }
 
 #[tokio::test]
+async fn an_issuer_s_groups_count_only_where_the_settings_say_so() {
+    let key = Signer::p256("a");
+    let issuer = LocalIssuer::with(&[&key]).await;
+    for (claim, expected) in [("groups", vec!["admins"]), ("", vec![])] {
+        let mut ours = settings(&issuer);
+        ours.groups_claim = claim.to_owned();
+        let issuers = Issuers::new(vec![ours]).expect("settings");
+        let token = draft(&issuer, &key).claims(&json!({"groups": ["admins"], "": ["admins"]})).signed(&key);
+        assert_eq!(issuers.verify(&token, now()).await.expect("genuine").groups, expected, "`{claim}`");
+    }
+}
+
+#[tokio::test]
 async fn keys_may_be_named_by_the_settings() {
     let key = Signer::p256("a");
     let issuer = LocalIssuer::with(&[&key]).await;
