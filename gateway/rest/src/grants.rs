@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use lakegate_catalog::{Dataset, DatasetChange, DatasetName, Grant, Grantee, Namespace, Role, Scope, Visibility};
+use lakegate_catalog::{
+    Caller, Dataset, DatasetChange, DatasetName, Grant, Grantee, Namespace, Role, Scope, Visibility,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -166,7 +168,7 @@ async fn grantee(app: &App, principal: Option<&str>, group: Option<&str>, public
     }
 }
 
-/// Grants of a principal or a group, or on a namespace, a dataset or the instance.
+/// Grants of a principal or a group, or on a namespace, a dataset or the instance; those that your token reaches.
 #[utoipa::path(get, path = "/v1/grants", security(("token" = [])), tag = "access", params(GrantQuery), responses(
     (status = 200, description = "The grants", body = GrantList),
     refusals::NotFound,
@@ -210,7 +212,7 @@ pub(crate) async fn list_grants(
         }
     };
     for grant in grants {
-        items.extend(document(&app, grant).await?);
+        items.extend(document(&app, &caller.caller, grant).await?);
     }
     Ok(axum::Json(GrantList { items }))
 }
@@ -226,8 +228,10 @@ fn to_everyone() -> GrantDocument {
     }
 }
 
-/// A grant in names; `None` when whoever has it, or what it is on, has just been deleted.
-async fn document(app: &App, grant: Grant) -> Result<Option<GrantDocument>> {
+/// A grant in names; `None` when whoever has it, or what it is on, has just been deleted, and when the caller's credential
+/// does not reach what it is on.
+async fn document(app: &App, caller: &Caller, grant: Grant) -> Result<Option<GrantDocument>> {
+    let Some(limits) = caller.identity().map(|identity| &identity.scope) else { return Ok(None) };
     let (principal, group, public) = match grant.grantee {
         Grantee::Principal(id) => match app.catalog.principal(id).await? {
             Some(principal) => (Some(principal.name), None, None),
@@ -240,12 +244,13 @@ async fn document(app: &App, grant: Grant) -> Result<Option<GrantDocument>> {
         Grantee::Public => (None, None, Some(true)),
     };
     let (namespace, dataset) = match grant.scope {
-        Scope::Instance => (None, None),
-        Scope::Namespace(namespace) => (Some(namespace.to_string()), None),
+        Scope::Instance if limits.datasets.is_empty() => (None, None),
+        Scope::Namespace(namespace) if limits.covers_namespace(&namespace) => (Some(namespace.to_string()), None),
         Scope::Dataset(id) => match app.catalog.dataset_by_id(id).await? {
-            Some(dataset) => (None, Some(dataset.name.to_string())),
-            None => return Ok(None),
+            Some(dataset) if limits.covers(&dataset.name) => (None, Some(dataset.name.to_string())),
+            _ => return Ok(None),
         },
+        _ => return Ok(None),
     };
     Ok(Some(GrantDocument { principal, group, public, role: grant.role, namespace, dataset }))
 }

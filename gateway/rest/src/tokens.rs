@@ -139,7 +139,13 @@ async fn subject(app: &App, caller: &Identified, named: Option<&str>) -> Result<
     }
 }
 
-/// The tokens of a principal, oldest first.
+/// Whether the caller's own credential is for all that a token is for. With one that is limited nobody sees, or ends, what is
+/// for more.
+fn within(caller: &Identified, token: &TokenRecord) -> bool {
+    caller.caller.identity().is_some_and(|identity| identity.scope.includes(&token.scope))
+}
+
+/// The tokens of a principal, oldest first. With a token that is limited, those that are for no more than it.
 #[utoipa::path(get, path = "/v1/tokens", security(("token" = [])), tag = "access", params(ListTokens), responses(
     (status = 200, description = "The tokens", body = TokenList),
     refusals::NotFound,
@@ -151,7 +157,8 @@ pub(crate) async fn list_tokens(
 ) -> Result<axum::Json<TokenList>> {
     let principal = subject(&app, &caller, list.principal.as_deref()).await?;
     let tokens = app.catalog.list_tokens(principal.id).await?;
-    Ok(axum::Json(TokenList { items: tokens.into_iter().map(|t| document(&principal, t)).collect() }))
+    let seen = tokens.into_iter().filter(|token| within(&caller, token));
+    Ok(axum::Json(TokenList { items: seen.map(|token| document(&principal, token)).collect() }))
 }
 
 /// Creates a token; the answer is the only time it is shown.
@@ -207,7 +214,7 @@ fn expiry(seconds: u64) -> Result<DateTime<Utc>> {
     at.ok_or_else(|| Problem::invalid(format!("expires_in must be 1 to {CENTURY} seconds")))
 }
 
-/// Makes a token stop working at once.
+/// Makes a token stop working at once. With a token that is limited, one that is for no more than it.
 #[utoipa::path(delete, path = "/v1/tokens/{id}", security(("token" = [])), tag = "access", params(TokenPath), responses(
     (status = 204, description = "Revoked"),
 ))]
@@ -221,7 +228,7 @@ pub(crate) async fn revoke_token(
     let id = path.id.parse().map_err(|_| unknown())?;
     let record = app.catalog.token(id).await?.ok_or_else(unknown)?;
     let owner = app.catalog.role_on_instance(&caller.caller).await? == Some(Role::Owner);
-    if record.principal != own.id && !owner {
+    if record.principal != own.id && !owner || !within(&caller, &record) {
         return Err(unknown());
     }
     app.catalog.revoke_token(id).await?;

@@ -118,6 +118,12 @@ async fn over_rest(client: &Client, action: &str, dataset: &str, job: &str) -> R
             let visibility = if dataset.ends_with(".open") { "public" } else { "private" };
             patch(json!({ "visibility": visibility })).await?
         }
+        "see its policy" => client.get(&format!("{path}/policy")).await?,
+        "set its policy" => {
+            // One that hides nothing: the cells after this one must find it as it was.
+            client.send(Method::PUT, &format!("{path}/policy"), &json!({ "row_filter": "TRUE" })).await?
+        }
+        "take its policy away" => client.delete(&format!("{path}/policy")).await?,
         "see its grants" => client.get(&format!("/v1/grants?dataset={dataset}")).await?,
         "grant it" => {
             let grant = json!({ "principal": "somebody", "role": "reader", "dataset": dataset });

@@ -118,6 +118,57 @@ async fn no_limited_token_becomes_a_whole_one() -> Result {
     Ok(())
 }
 
+/// The ends of jobs among the events that there are.
+async fn jobs_told(client: &Client) -> Result<usize> {
+    let told = client.get("/v1/events?after=0&wait=0").await?.expect(200)?.text();
+    Ok(told.matches("event: job_ended").count())
+}
+
+#[tokio::test]
+async fn a_limited_token_knows_and_ends_no_more_than_it_is_for() -> Result {
+    let gateway = house().await?;
+    let owner = gateway.client();
+    let ada = principal(owner, "ada").await?;
+    for (kind, on) in [("dataset", "geo.a"), ("dataset", "lab.a"), ("namespace", "lab")] {
+        let grant = json!({ "principal": "ada", "role": "reader", kind: on });
+        owner.send(Method::PUT, "/v1/grants", &grant).await?.expect(200)?;
+    }
+    let made =
+        ada.post("/v1/tokens", &json!({ "name": "narrow", "datasets": ["geo.*"] })).await?.expect(201)?.json()?;
+    let narrow = ada.with_token(made["token"].as_str().ok_or("a token")?);
+    let grants = async |client: &Client| -> Result<Value> {
+        Ok(client.get("/v1/grants?principal=ada").await?.expect(200)?.json()?["items"].take())
+    };
+    assert_eq!(grants(&ada).await?.as_array().map(Vec::len), Some(3));
+    assert_eq!(grants(&narrow).await?, json!([{ "principal": "ada", "role": "reader", "dataset": "geo.a" }]));
+
+    let tokens = async |client: &Client| -> Result<Vec<Value>> {
+        let mut list = client.get("/v1/tokens").await?.expect(200)?.json()?;
+        Ok(serde_json::from_value(list["items"].take())?)
+    };
+    let all = tokens(&ada).await?;
+    let (whole, own) = (&all[0]["id"], &made["id"]);
+    assert_eq!(all.iter().map(|token| &token["name"]).collect::<Vec<_>>(), ["test", "narrow"]);
+    assert_eq!(tokens(&narrow).await?.iter().map(|token| &token["id"]).collect::<Vec<_>>(), [own]);
+    let path = |id: &Value| format!("/v1/tokens/{}", id.as_str().unwrap_or_default());
+    narrow.delete(&path(whole)).await?.expect_problem(404, "token_not_found")?;
+    ada.get("/v1/whoami").await?.expect(200)?;
+
+    // Of jobs it is told what it may see of them.
+    let run = async |client: &Client, sql: &str| -> Result {
+        let path = crate::jobs::submit(client, json!({ "kind": "query", "sql": sql })).await?;
+        crate::jobs::until(client, &path, "done").await.map(drop)
+    };
+    run(&ada, "SELECT * FROM lab.a").await?;
+    assert_eq!((jobs_told(&ada).await?, jobs_told(&narrow).await?, jobs_told(&owner.anonymous()).await?), (1, 0, 0));
+    run(&narrow, "SELECT * FROM geo.a").await?;
+    assert_eq!((jobs_told(&ada).await?, jobs_told(&narrow).await?), (2, 1));
+
+    narrow.delete(&path(own)).await?.expect(204)?;
+    narrow.get("/v1/whoami").await?.expect(401)?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_limit_that_names_nothing_is_refused() -> Result {
     let gateway = house().await?;
