@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::refusal::Refusal;
 
 /// Changes when a call does, so that two programs that would misunderstand each other say so.
-pub(crate) const PROTOCOL: &str = "1";
+pub(crate) const PROTOCOL: &str = "2";
 
 /// The header with [`PROTOCOL`].
 pub(crate) const PROTOCOL_HEADER: &str = "lakegate-protocol";
@@ -317,7 +317,7 @@ calls! {
     read JobLog = "job_log" { id: JobId, after: u64 } -> Vec<LogLine>: |catalog| catalog.job_log(id, after);
 
     #[doc = "Ended jobs that may be forgotten."]
-    read ExpiredJobs = "expired_jobs" {} -> Vec<Job>: |catalog| catalog.expired_jobs();
+    read ExpiredJobs = "expired_jobs" {} -> Vec<Hold>: |catalog| catalog.expired_jobs();
 
     #[doc = "Forgets a job that has ended."]
     write ForgetJob = "forget_job" { id: JobId } -> (): |catalog| catalog.forget_job(id);

@@ -15,6 +15,7 @@ pub(crate) enum Refusal {
     LastOwner,
     NotEmpty { name: String },
     NotHeld { job: String },
+    TooManyJobs { limit: u32 },
     Full,
     Unavailable,
     Corrupt { why: String },
@@ -35,6 +36,7 @@ impl Refusal {
             CatalogError::LastOwner => Self::LastOwner,
             CatalogError::NotEmpty { name } => Self::NotEmpty { name },
             CatalogError::NotHeld { job } => Self::NotHeld { job },
+            CatalogError::TooManyJobs { limit } => Self::TooManyJobs { limit },
             CatalogError::Full(cause) => {
                 tracing::error!(%cause, "the catalog's store has no room");
                 Self::Full
@@ -61,6 +63,7 @@ impl Refusal {
             Self::LastOwner => CatalogError::LastOwner,
             Self::NotEmpty { name } => CatalogError::NotEmpty { name },
             Self::NotHeld { job } => CatalogError::NotHeld { job },
+            Self::TooManyJobs { limit } => CatalogError::TooManyJobs { limit },
             Self::Full => CatalogError::Full(Box::new(There)),
             Self::Unavailable => CatalogError::store(There),
             Self::Corrupt { why } => CatalogError::Corrupt(why),
@@ -73,6 +76,7 @@ impl Refusal {
             Self::Invalid { .. } => 400,
             Self::NotFound { .. } => 404,
             Self::AlreadyExists { .. } | Self::LastOwner | Self::NotEmpty { .. } | Self::NotHeld { .. } => 409,
+            Self::TooManyJobs { .. } => 429,
             Self::Full | Self::Unavailable => 503,
             Self::Corrupt { .. } => 500,
         }

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use lakegate_catalog::{Audit, AuditEntry, AuditFilter, AuditId, Audited, Listing, Page, QueryEntry, Result};
+use lakegate_catalog::{
+    Audit, AuditEntry, AuditFilter, AuditId, Audited, Listing, MAX_FORGOTTEN, Page, QueryEntry, Result,
+};
 use serde::de::DeserializeOwned;
 
 use crate::SqlCatalog;
@@ -84,7 +86,10 @@ async fn insert(tx: &mut Tx, sql: &'static str, rows: &[New]) -> Result<(), Fail
 }
 
 async fn forget(tx: &mut Tx, before: DateTime<Utc>) -> Result<u64, Failure> {
-    let entries = tx.execute("DELETE FROM audit WHERE at < $1", [time(before)]).await?;
-    let queries = tx.execute("DELETE FROM audited_queries WHERE at < $1", [time(before)]).await?;
-    Ok(entries + queries)
+    let most = || int(i64::try_from(MAX_FORGOTTEN).unwrap_or(i64::MAX));
+    let sql = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 ORDER BY at LIMIT $2)";
+    let entries = tx.execute(sql, [time(before), most()]).await?;
+    let sql = "DELETE FROM audited_queries WHERE id IN (
+                   SELECT id FROM audited_queries WHERE at < $1 ORDER BY at LIMIT $2)";
+    Ok(entries + tx.execute(sql, [time(before), most()]).await?)
 }

@@ -16,7 +16,7 @@ use tokio::sync::futures::Notified;
 use crate::SqlOptions;
 use crate::dialect::Dialect;
 use crate::error::{ConnectError, Failure};
-use crate::row::{Arg, Row, bound, corrupt};
+use crate::row::{Arg, Row, bound, corrupt, text};
 
 /// Connections on top, for [`listen`].
 const LISTENING: u32 = 1;
@@ -171,7 +171,7 @@ impl Database {
         let (begun, kept) = (named(format!(".v{version}.{}", uuid::Uuid::new_v4())), named(format!(".v{version}")));
         remove_abandoned(&kept).await;
         let copy = async {
-            sqlx::query("VACUUM INTO $1").bind(begun.to_string_lossy().into_owned()).execute(readers).await?;
+            sqlx::query(Dialect::COPY).bind(begun.to_string_lossy().into_owned()).execute(readers).await?;
             let finish = async {
                 tokio::fs::OpenOptions::new().write(true).open(&begun).await?.sync_all().await?;
                 tokio::fs::rename(&begun, &kept).await
@@ -289,8 +289,8 @@ impl Tx {
 
     /// Lets other processes know, once this is committed.
     pub(crate) async fn notify(&mut self) -> Result<(), Failure> {
-        if let Self::Postgres(tx) = self {
-            sqlx::query("SELECT pg_notify($1, '')").bind(Dialect::CHANNEL).execute(&mut **tx).await?;
+        if let Some(sql) = self.dialect().notify() {
+            self.fetch(sql, [text(&Dialect::CHANNEL)]).await?;
         }
         Ok(())
     }
@@ -387,7 +387,7 @@ async fn remove_abandoned(kept: &Path) {
 pub(crate) async fn copy_sqlite(from: &Path, to: &Path) -> Result<(), ConnectError> {
     let options = SqliteConnectOptions::new().filename(from).read_only(true).busy_timeout(Duration::from_secs(10));
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
-    sqlx::query("VACUUM INTO $1").bind(to.to_string_lossy().into_owned()).execute(&mut connection).await?;
+    sqlx::query(Dialect::COPY).bind(to.to_string_lossy().into_owned()).execute(&mut connection).await?;
     connection.close().await?;
     let synced = async { tokio::fs::OpenOptions::new().write(true).open(to).await?.sync_all().await };
     Ok(synced.await.map_err(sqlx::Error::Io)?)
@@ -401,7 +401,9 @@ async fn connect_postgres(url: &str, options: &SqlOptions) -> Result<Pools, Conn
     let pool = PgPoolOptions::new()
         .max_connections(options.max_connections.max(1) + LISTENING)
         .acquire_timeout(options.timeout);
-    Ok(Pools::Postgres(pool.connect_with(server).await?))
+    let pool = pool.connect_with(server).await?;
+    let found: i64 = sqlx::query_scalar(Dialect::SERVER).fetch_one(&pool).await?;
+    if found < Dialect::OLDEST_SERVER { Err(ConnectError::OldServer { found }) } else { Ok(Pools::Postgres(pool)) }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::error::{Failure, already_exists, not_found};
 use crate::events::tell;
 use crate::grants::put_grant;
 use crate::principals::require_principal;
-use crate::row::{Arg, Row, int, json, now, text, time, word};
+use crate::row::{Arg, Row, int, json, now, text, time, within_bytes, word};
 
 /// Every column that [`read`] needs, in its order, and then others, from a table called `d`.
 macro_rules! select {
@@ -112,14 +112,29 @@ impl Datasets for SqlCatalog {
             limits,
             int(i64::try_from(page.size() + 1).unwrap_or(i64::MAX)),
             text(&namespace.map_or("", Namespace::as_str)),
+            int(Page::MAX_BYTES.cast_signed()),
         ];
-        let sql = select!(concat!(
-            "WHERE d.name > $1 AND ($5 = '' OR d.namespace = $5) AND ",
-            visible!(),
-            " ORDER BY d.name LIMIT $4"
-        ));
-        let items = self.database.fetch(sql, args).await?.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Listing::from_overfull(items, page.size(), |dataset: &Dataset| dataset.name.to_string()))
+        let sql = select!(
+            ", d.size",
+            concat!(
+                "WHERE d.id IN (",
+                within_bytes!(
+                    "name",
+                    concat!(
+                        "SELECT d.id, d.name, d.size FROM datasets d
+                         WHERE d.name > $1 AND ($5 = '' OR d.namespace = $5) AND ",
+                        visible!(),
+                        " ORDER BY d.name LIMIT $4"
+                    ),
+                    "$6"
+                ),
+                ") ORDER BY d.name"
+            )
+        );
+        let rows = self.database.fetch(sql, args).await?;
+        let read = |row: &Row| Ok((read(row)?, row.int(14)?.cast_unsigned()));
+        let items = rows.iter().map(read).collect::<Result<_, Failure>>()?;
+        Ok(Listing::of_long(items, page.size(), |dataset: &Dataset| dataset.name.to_string()))
     }
 
     async fn list_namespaces(&self, caller: &Caller, page: &Page) -> Result<Listing<NamespaceRecord>> {
@@ -179,11 +194,12 @@ async fn delete_namespace(tx: &mut Tx, namespace: &Namespace) -> Result<(), Fail
     if tx.finds("SELECT id FROM datasets WHERE namespace = $1 LIMIT 1", [text(namespace)]).await? {
         return Err(CatalogError::NotEmpty { name: namespace.to_string() }.into());
     }
-    tx.execute("DELETE FROM grants WHERE namespace = $1", [text(namespace)]).await?;
+    let rights = tx.execute("DELETE FROM grants WHERE namespace = $1", [text(namespace)]).await?;
     if tx.execute("DELETE FROM namespaces WHERE name = $1", [text(namespace)]).await? == 0 {
         return Err(not_found("namespace", namespace));
     }
-    Ok(())
+    // Whoever had one of them is not to have it on a namespace that gets the name later.
+    if rights == 0 { Ok(()) } else { tell(tx, &[Change::RightsChanged]).await }
 }
 
 async fn create(tx: &mut Tx, new: &NewDataset, owner: PrincipalId) -> Result<Dataset, Failure> {
@@ -228,6 +244,7 @@ async fn create(tx: &mut Tx, new: &NewDataset, owner: PrincipalId) -> Result<Dat
     put_grant(tx, Grantee::Principal(owner), &Scope::Dataset(new.id), Role::Owner).await?;
     let rows = tx.fetch(select!("WHERE d.id = $1"), [text(&new.id)]).await?;
     let made = read(rows.first().ok_or_else(|| not_found("dataset", &new.id))?)?;
+    weigh(tx, &made).await?;
     tell(tx, &[Change::DatasetCreated(subject(&made))]).await?;
     Ok(made)
 }
@@ -256,6 +273,7 @@ async fn update(tx: &mut Tx, id: DatasetId, change: &DatasetChange) -> Result<Da
         dataset.policy.as_ref().map_or(Ok(Arg::Text(None)), json)?,
     ];
     tx.execute(sql, args).await?;
+    weigh(tx, &dataset).await?;
     tell(tx, &[Change::DatasetChanged(subject(&dataset))]).await?;
     Ok(dataset)
 }
@@ -267,6 +285,13 @@ async fn delete(tx: &mut Tx, id: DatasetId) -> Result<(), Failure> {
     let sql = "INSERT INTO tombstones (dataset_id, deleted_at) VALUES ($1, $2)";
     tx.execute(sql, [text(&id), time(now())]).await?;
     tell(tx, &[Change::DatasetDropped(Subject { dataset_id: id, dataset: row.parsed(0)? })]).await
+}
+
+/// Keeps the size of a record, by which pages are cut.
+async fn weigh(tx: &mut Tx, dataset: &Dataset) -> Result<(), Failure> {
+    let sql = "UPDATE datasets SET size = $2 WHERE id = $1";
+    tx.execute(sql, [text(&dataset.id), int(dataset.size().cast_signed())]).await?;
+    Ok(())
 }
 
 fn subject(dataset: &Dataset) -> Subject {

@@ -52,11 +52,16 @@ impl Dialect {
         }
     }
 
-    /// What makes a migration wait for another process that migrates. On SQLite the write lock does.
-    pub(crate) fn lock_schema(self) -> Option<String> {
+    /// What makes a migration wait for another process that migrates, and lets its statements take this long. On SQLite the
+    /// write lock does.
+    pub(crate) fn lock_schema(self, within: Duration) -> Option<String> {
+        let millis = within.as_millis();
         match self {
             Self::Sqlite => None,
-            Self::Postgres => Some(format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")),
+            Self::Postgres => Some(format!(
+                "SET LOCAL statement_timeout = {millis}; SET LOCAL idle_in_transaction_session_timeout = {millis};
+                 SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+            )),
         }
     }
 
@@ -96,6 +101,23 @@ impl Dialect {
     /// Where PostgreSQL tells other processes of events.
     pub(crate) const CHANNEL: &str = "lakegate_events";
 
+    /// What tells other processes, once the transaction is committed: of SQLite there are none.
+    pub(crate) fn notify(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some("SELECT pg_notify($1, '')"),
+        }
+    }
+
+    /// Copies a SQLite database, as a reader sees it, into a file that must not exist.
+    pub(crate) const COPY: &str = "VACUUM INTO $1";
+
+    /// The version of a PostgreSQL server, as a number.
+    pub(crate) const SERVER: &str = "SELECT current_setting('server_version_num')::BIGINT";
+
+    /// The first version of PostgreSQL that this is made for, as that number.
+    pub(crate) const OLDEST_SERVER: i64 = 140_000;
+
     /// How often whoever waits for an event looks by itself: PostgreSQL tells, SQLite tells this process alone.
     pub(crate) fn looks_every(self) -> Duration {
         match self {
@@ -124,6 +146,13 @@ impl Dialect {
             .and_then(sqlx::error::DatabaseError::code)
             .and_then(|code| code.parse::<u32>().ok());
         code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
+    }
+
+    /// Whether a value is not fit for the database, whenever it is sent: a `data exception` of PostgreSQL, such as a text with
+    /// NUL.
+    pub(crate) fn is_unfit(error: &sqlx::Error) -> bool {
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| code.len() == 5 && code.starts_with("22"))
     }
 
     /// Whether the disk of the database has no room: SQLITE_FULL, or `disk_full` of PostgreSQL.

@@ -20,6 +20,16 @@ pub enum ConnectError {
         /// The version that was found.
         found: i64,
     },
+    /// The server is older than this program is made for.
+    #[error(
+        "the catalog's database is PostgreSQL {}, this program needs {} or newer: use a newer server",
+        found / 10_000,
+        Dialect::OLDEST_SERVER / 10_000
+    )]
+    OldServer {
+        /// Its version as a number, such as 130011 for 13.11.
+        found: i64,
+    },
     /// The database did not answer in time.
     #[error("the catalog's database did not answer in time: check that it runs and can be reached")]
     Late,
@@ -33,7 +43,7 @@ impl ConnectError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Url(_) => ErrorKind::Invalid,
-            Self::TooNew { .. } => ErrorKind::Precondition,
+            Self::TooNew { .. } | Self::OldServer { .. } => ErrorKind::Precondition,
             Self::Late | Self::Database(_) => ErrorKind::Unavailable,
         }
     }
@@ -43,6 +53,7 @@ impl ConnectError {
         match self {
             Self::Url(_) => "bad_database_url",
             Self::TooNew { .. } => "catalog_too_new",
+            Self::OldServer { .. } => "database_too_old",
             Self::Late | Self::Database(_) => "catalog_unavailable",
         }
     }
@@ -78,6 +89,10 @@ impl From<Failure> for CatalogError {
         match failure {
             Failure::Catalog(error) => error,
             Failure::Database(error) if Dialect::is_full(&error) => Self::Full(Box::new(error)),
+            // No try would go better.
+            Failure::Database(error) if Dialect::is_unfit(&error) => {
+                Self::Invalid { what: "a value".into(), value: String::new(), why: error.to_string() }
+            }
             Failure::Database(error) => Self::store(error),
             Failure::Late | Failure::Passed => Self::store(ConnectError::Late),
         }

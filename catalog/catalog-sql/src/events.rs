@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use lakegate_catalog::{Change, DatasetId, Event, Events, Feed, MAX_EVENTS, Result, Subject};
+use lakegate_catalog::{Change, DatasetId, Event, Events, Feed, MAX_EVENTS, MAX_FORGOTTEN, Result, Subject};
 use tokio::time::{Instant, timeout};
 
 use crate::SqlCatalog;
@@ -30,10 +30,14 @@ impl Events for SqlCatalog {
         let args = [int(i64::try_from(after).unwrap_or(i64::MAX)), int(limit)];
         let sql = "SELECT id, at, change, (SELECT MIN(id) FROM events) FROM events
              WHERE id > $1 ORDER BY id LIMIT $2";
-        let rows = self.database.fetch(sql, args).await?;
+        let mut rows = self.database.fetch(sql, args).await?;
+        let astray = rows.is_empty() && after > self.last_event().await?;
+        if astray {
+            rows = self.database.fetch(sql, [int(0), int(limit)]).await?;
+        }
         let first = rows.first().map(|row| row.int(3)).transpose()?.unwrap_or_default();
         let events = rows.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Feed { events, missed: after + 1 < first.cast_unsigned() })
+        Ok(Feed { events, missed: astray || after + 1 < first.cast_unsigned() })
     }
 
     async fn last_event(&self) -> Result<u64> {
@@ -93,6 +97,8 @@ async fn tell_versions(tx: &mut Tx, versions: &[(DatasetId, u64)]) -> Result<(),
 }
 
 async fn forget(tx: &mut Tx, before: DateTime<Utc>) -> Result<u64, Failure> {
-    let sql = "DELETE FROM events WHERE at < $1 AND id < (SELECT last FROM event_counter)";
-    tx.execute(sql, [time(before)]).await
+    // Ids have no gaps.
+    let sql = "DELETE FROM events WHERE at < $1 AND id < (SELECT last FROM event_counter)
+         AND id < (SELECT MIN(id) FROM events) + $2";
+    tx.execute(sql, [time(before), int(i64::try_from(MAX_FORGOTTEN).unwrap_or(i64::MAX))]).await
 }

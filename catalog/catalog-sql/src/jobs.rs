@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use lakegate_catalog::{
     CatalogError, Change, Claim, Hold, Job, JobCounts, JobEnd, JobError, JobFilter, JobId, JobState, Jobs, Listing,
-    LogLine, MAX_LINE, MAX_LOG_LINES, NewJob, Outcome, Page, Progress, Result, backoff,
+    LogLine, MAX_LOG_LINES, NewJob, Outcome, Page, Progress, Result, backoff, log_line,
 };
 use tokio::time::{Instant, timeout};
 
@@ -18,7 +18,7 @@ use crate::SqlCatalog;
 use crate::database::{Tx, in_transaction};
 use crate::error::{Failure, not_found};
 use crate::events::tell;
-use crate::row::{Arg, Row, corrupt, int, json, optional_json, text, time, word};
+use crate::row::{Arg, Row, corrupt, int, json, optional_json, text, time, within_bytes, word};
 use row::{job_columns, read_job, select_jobs, update_jobs};
 
 #[async_trait]
@@ -46,16 +46,27 @@ impl Jobs for SqlCatalog {
             Arg::Text(filter.kind.clone()),
             filter.state.as_ref().map(word).transpose()?.unwrap_or(Arg::Text(None)),
             Arg::Text(label),
+            int(Page::MAX_BYTES.cast_signed()),
         ];
-        let sql = select_jobs!(
-            "WHERE id < $1 AND ($3 IS NULL OR principal_id = $3) AND ($4 IS NULL OR dataset_id = $4)
-                 AND ($5 IS NULL OR kind = $5) AND ($6 IS NULL OR state = $6)
-                 AND ($7 IS NULL OR EXISTS (SELECT 1 FROM job_labels l WHERE l.job_id = jobs.id AND l.label = $7))
-             ORDER BY id DESC LIMIT $2"
+        let sql = concat!(
+            "SELECT ",
+            job_columns!(),
+            ", size FROM jobs WHERE id IN (",
+            within_bytes!(
+                "id DESC",
+                "SELECT id, size FROM jobs
+                 WHERE id < $1 AND ($3 IS NULL OR principal_id = $3) AND ($4 IS NULL OR dataset_id = $4)
+                     AND ($5 IS NULL OR kind = $5) AND ($6 IS NULL OR state = $6)
+                     AND ($7 IS NULL OR EXISTS (SELECT 1 FROM job_labels l WHERE l.job_id = jobs.id AND l.label = $7))
+                 ORDER BY id DESC LIMIT $2",
+                "$8"
+            ),
+            ") ORDER BY id DESC"
         );
         let rows = self.database.fetch(sql, args).await?;
-        let items = rows.iter().map(read_job).collect::<Result<_, _>>()?;
-        Ok(Listing::from_overfull(items, page.size(), |job: &Job| job.id.to_string()))
+        let read = |row: &Row| Ok((read_job(row)?, row.int(23)?.cast_unsigned()));
+        let items = rows.iter().map(read).collect::<Result<_, Failure>>()?;
+        Ok(Listing::of_long(items, page.size(), |job: &Job| job.id.to_string()))
     }
 
     async fn claim_job(&self, claim: &Claim) -> Result<Option<Job>> {
@@ -104,11 +115,12 @@ impl Jobs for SqlCatalog {
         Ok(lines?)
     }
 
-    async fn expired_jobs(&self) -> Result<Vec<Job>> {
+    async fn expired_jobs(&self) -> Result<Vec<Hold>> {
         let now = self.database.clock().await?;
-        let sql = select_jobs!("WHERE expires_at < $1 ORDER BY expires_at LIMIT 100");
-        let jobs = self.database.fetch(sql, [time(now)]).await?.iter().map(read_job).collect::<Result<_, Failure>>();
-        Ok(jobs?)
+        let sql = "SELECT id, fence FROM jobs WHERE expires_at < $1 ORDER BY expires_at LIMIT 100";
+        let read = |row: &Row| Ok(Hold { job: row.parsed(0)?, fence: row.int(1)?.cast_unsigned() });
+        let holds = self.database.fetch(sql, [time(now)]).await?.iter().map(read).collect::<Result<_, Failure>>();
+        Ok(holds?)
     }
 
     async fn forget_job(&self, id: JobId) -> Result<()> {
@@ -143,13 +155,16 @@ fn micros(duration: Duration) -> Arg {
 async fn submit(tx: &mut Tx, new: &NewJob) -> Result<Job, Failure> {
     let (id, at) = (JobId::generate(), tx.clock().await?);
     let subject = new.dataset.as_ref();
+    make_room(tx, new).await?;
+    let params = serde_json::to_string(&new.params).map_err(|error| corrupt(&error))?;
+    let size = params.len() as i64;
     let args = [
         text(&id),
         text(&new.kind),
         text(&new.tenant),
         Arg::Text(new.key.clone()),
         int(new.priority.into()),
-        json(&new.params)?,
+        text(&params),
         json(&new.labels)?,
         Arg::Text(new.by.map(|id| id.to_string())),
         Arg::Text(subject.map(|subject| subject.dataset_id.to_string())),
@@ -157,25 +172,40 @@ async fn submit(tx: &mut Tx, new: &NewJob) -> Result<Job, Failure> {
         int(new.max_attempts.max(1).into()),
         micros(new.keep_for),
         time(at),
+        int(size),
     ];
     let sql =
         "INSERT INTO jobs (id, kind, tenant, live_key, priority, params, labels, principal_id, dataset_id, subject,
-             max_attempts, keep_for, created_at, run_after, state, attempts, fence, cancelled, log_lines)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, 'waiting', 0, 0, 0, 0)
+             max_attempts, keep_for, created_at, run_after, size, state, attempts, fence, cancelled, log_lines)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14, 'waiting', 0, 0, 0, 0)
          ON CONFLICT (live_key) DO NOTHING";
     if tx.execute(sql, args).await? == 0 {
         let sql = select_jobs!("WHERE live_key = $1");
         // None when it ended between the two statements.
         return one(tx, sql, [Arg::Text(new.key.clone())]).await?.ok_or(Failure::Passed);
     }
-    tx.execute("INSERT INTO job_tenants (tenant, claims) VALUES ($1, 0) ON CONFLICT DO NOTHING", [text(&new.tenant)])
-        .await?;
     for (name, word) in &new.labels {
         let label = format!("{name}={word}");
         tx.execute("INSERT INTO job_labels (job_id, label) VALUES ($1, $2)", [text(&id), text(&label)]).await?;
     }
     tx.notify().await?;
     require(tx, id, select_jobs!("WHERE id = $1"), [text(&id)]).await
+}
+
+/// Makes sure that the tenant of a new job has a row, and that it has not too many that wait.
+async fn make_room(tx: &mut Tx, new: &NewJob) -> Result<(), Failure> {
+    let Some(limit) = new.most_waiting else {
+        let sql = "INSERT INTO job_tenants (tenant, claims) VALUES ($1, 0) ON CONFLICT DO NOTHING";
+        tx.execute(sql, [text(&new.tenant)]).await?;
+        return Ok(());
+    };
+    // The row is taken, so that of several submissions at once each counts those before it.
+    let sql = "INSERT INTO job_tenants (tenant, claims) VALUES ($1, 0)
+         ON CONFLICT (tenant) DO UPDATE SET claims = job_tenants.claims";
+    tx.execute(sql, [text(&new.tenant)]).await?;
+    let sql = "SELECT COUNT(*) FROM jobs WHERE tenant = $1 AND state = 'waiting'";
+    let waiting = tx.fetch(sql, [text(&new.tenant)]).await?.first().map_or(Ok(0), |row| row.int(0))?;
+    if waiting < i64::from(limit) { Ok(()) } else { Err(CatalogError::TooManyJobs { limit }.into()) }
 }
 
 /// The job that a statement answers with.
@@ -203,7 +233,7 @@ async fn write(tx: &mut Tx, job: JobId, at: DateTime<Utc>, lines: &[String]) -> 
     let rows = tx.fetch("SELECT log_lines FROM jobs WHERE id = $1", [text(&job)]).await?;
     let last = rows.first().ok_or_else(|| not_found("job", &job))?.int(0)?;
     for (n, line) in (last - count + 1..).zip(lines) {
-        let line: String = line.chars().take(MAX_LINE).collect();
+        let line = log_line(line);
         let sql = "INSERT INTO job_log (job_id, n, at, line) VALUES ($1, $2, $3, $4)";
         tx.execute(sql, [text(&job), int(n), time(at), text(&line)]).await?;
     }
@@ -280,9 +310,11 @@ async fn settle(
 ) -> Result<Job, Failure> {
     let sql = update_jobs!(
         "state = $2, ended_at = $3, expires_at = $3 + keep_for, result = $4, error = $5, lease_until = NULL,
-             live_key = NULL WHERE id = $1"
+             live_key = NULL, size = size + $6 WHERE id = $1"
     );
-    let args = [text(&id), word(&state)?, time(at), optional_json(result)?, optional_json(error)?];
+    let result = result.map(ToString::to_string);
+    let more = int(result.as_ref().map_or(0, |result| result.len() as i64));
+    let args = [text(&id), word(&state)?, time(at), Arg::Text(result), optional_json(error)?, more];
     require(tx, id, sql, args).await
 }
 

@@ -174,6 +174,8 @@ async fn delete_principal(tx: &mut Tx, id: PrincipalId) -> Result<(), Failure> {
 
 pub(crate) async fn create_token(tx: &mut Tx, new: &NewToken) -> Result<TokenRecord, Failure> {
     require_principal(tx, new.principal).await?;
+    let sql = "DELETE FROM tokens WHERE principal_id = $1 AND expires_at < $2";
+    tx.execute(sql, [text(&new.principal), time(now() - TokenRecord::KEPT)]).await?;
     let made = TokenRecord {
         id: TokenId::generate(),
         principal: new.principal,

@@ -75,6 +75,22 @@ where
     })
 }
 
+/// The ids of a page of records that may be long: those that `$found` answers with as `id` and `size`, in this order, up to the
+/// one with which the sizes add up to the parameter `$bytes`. The database cuts, so that no page is read whole first.
+macro_rules! within_bytes {
+    ($order:literal, $found:expr, $bytes:literal) => {
+        concat!(
+            "SELECT id FROM (SELECT id, SUM(size) OVER (ORDER BY ",
+            $order,
+            ") - size AS sum_before FROM (",
+            $found,
+            ") found) summed WHERE sum_before < ",
+            $bytes
+        )
+    };
+}
+pub(crate) use within_bytes;
+
 /// A row of an answer. Columns are counted from 0.
 pub(crate) enum Row {
     /// Of SQLite.

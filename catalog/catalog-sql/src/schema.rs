@@ -1,5 +1,7 @@
 //! The tables, and how an older database becomes a current one.
 
+use std::time::Duration;
+
 use crate::database::{Database, Tx};
 use crate::error::{ConnectError, Failure};
 use crate::row::int;
@@ -207,29 +209,38 @@ const MIGRATIONS: &[&[&str]] = &[
         // Whoever claims a job of a tenant updates its row first, and so waits for others who do.
         "CREATE TABLE job_tenants (tenant TEXT NOT NULL PRIMARY KEY, claims BIGINT NOT NULL)",
     ],
+    &[
+        // Bytes of what may be long of a record, by which pages are cut.
+        "ALTER TABLE datasets ADD COLUMN size BIGINT NOT NULL DEFAULT 0",
+        "UPDATE datasets SET size = LENGTH(columns) + LENGTH(description) + COALESCE(LENGTH(policy), 0)",
+        "ALTER TABLE jobs ADD COLUMN size BIGINT NOT NULL DEFAULT 0",
+        "UPDATE jobs SET size = LENGTH(params) + COALESCE(LENGTH(result), 0)",
+    ],
 ];
+
+/// How long a database may take to be brought up to date, and to wait for another process that does it.
+const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// Brings the database up to [`SCHEMA_VERSION`] in one transaction, or leaves it as it is. A SQLite file that is
 /// older is copied beside itself first.
 pub(crate) async fn migrate(database: &Database) -> Result<(), ConnectError> {
-    let found = database
-        .within(async {
-            let mut tx = database.begin().await?;
-            if let Some(lock) = database.dialect().lock_schema() {
-                tx.execute_ddl(lock).await?;
+    let mut tx = database.within(database.begin()).await?;
+    let upgraded = async {
+        if let Some(lock) = database.dialect().lock_schema(LONGEST) {
+            tx.execute_ddl(lock).await?;
+        }
+        let found = version(&mut tx).await?;
+        if found < SCHEMA_VERSION {
+            if found > 0 {
+                // Others still read the old version while this transaction holds the right to write.
+                database.keep_copy(found).await?;
             }
-            let found = version(&mut tx).await?;
-            if found < SCHEMA_VERSION {
-                if found > 0 {
-                    // Others still read the old version while this transaction holds the right to write.
-                    database.keep_copy(found).await?;
-                }
-                upgrade(&mut tx, database, found).await?;
-                tx.commit().await?;
-            }
-            Ok(found)
-        })
-        .await?;
+            upgrade(&mut tx, database, found).await?;
+            tx.commit().await?;
+        }
+        Ok(found)
+    };
+    let found = tokio::time::timeout(LONGEST, upgraded).await.unwrap_or(Err(Failure::Late))?;
     if found > SCHEMA_VERSION { Err(ConnectError::TooNew { found }) } else { Ok(()) }
 }
 

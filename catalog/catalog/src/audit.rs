@@ -196,6 +196,9 @@ impl AuditFilter {
     }
 }
 
+/// Entries, queries or events that one call forgets at most, so that it ends soon, however many there are.
+pub const MAX_FORGOTTEN: usize = 5_000;
+
 /// What was done, kept for those who must answer for it.
 #[async_trait]
 pub trait Audit: Send + Sync {
@@ -211,6 +214,7 @@ pub trait Audit: Send + Sync {
     /// Queries that the filter lets through, the newest first.
     async fn audited_queries(&self, filter: &AuditFilter, page: &Page) -> Result<Listing<QueryEntry>>;
 
-    /// Forgets entries and queries of before this time; how many.
+    /// Forgets entries and queries of before this time, at most [`MAX_FORGOTTEN`] of each; how many. Whoever wants all gone asks
+    /// until there were none.
     async fn forget_audit(&self, before: DateTime<Utc>) -> Result<u64>;
 }

@@ -96,6 +96,13 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Bytes of what may be long of it, its columns, its policy and its description, as JSON.
+    pub fn size(&self) -> u64 {
+        let json = |json: serde_json::Result<String>| json.map_or(0, |json| json.len());
+        let policy = self.policy.as_ref().map_or(0, |policy| json(serde_json::to_string(policy)));
+        (json(serde_json::to_string(&self.schema)) + policy + json(serde_json::to_string(&self.description))) as u64
+    }
+
     fn forget_lost_columns(&mut self) {
         let has = |name: &String| self.schema.iter().any(|column| column.name == *name);
         let (has_key, has_time) = (self.primary_key.iter().all(has), self.event_time.iter().all(has));
@@ -289,7 +296,8 @@ pub trait Datasets: Send + Sync {
     /// The dataset with this id; `None` when there is none. Does not look at rights.
     async fn dataset_by_id(&self, id: DatasetId) -> Result<Option<Dataset>>;
 
-    /// The datasets that `caller` may see, by name, optionally of one namespace only. Errors: `Invalid`
+    /// The datasets that `caller` may see, by name, optionally of one namespace only; a page has [`Page::MAX_BYTES`] of them at
+    /// most. Errors: `Invalid`
     /// for a cursor that no listing gave.
     async fn list_datasets(
         &self,

@@ -115,6 +115,12 @@ pub enum CatalogError {
         /// Its id.
         job: String,
     },
+    /// So many jobs of one tenant wait as may.
+    #[error("{limit} jobs of yours wait already, which is the most: wait until some are done, or cancel some")]
+    TooManyJobs {
+        /// The most that may.
+        limit: u32,
+    },
     /// More passwords are to be looked at than may wait for it.
     #[error("too many passwords are being looked at: try again in a few seconds")]
     TooManyPasswords,
@@ -143,7 +149,7 @@ impl CatalogError {
             Self::AlreadyExists { .. } | Self::LastOwner | Self::NotEmpty { .. } | Self::NotHeld { .. } => {
                 ErrorKind::Conflict
             }
-            Self::TooManyPasswords => ErrorKind::Overloaded,
+            Self::TooManyJobs { .. } | Self::TooManyPasswords => ErrorKind::Overloaded,
             Self::Store(_) | Self::Full(_) => ErrorKind::Unavailable,
             Self::Corrupt(_) => ErrorKind::Internal,
         }
@@ -158,6 +164,7 @@ impl CatalogError {
             Self::LastOwner => "last_owner",
             Self::NotEmpty { .. } => "namespace_not_empty",
             Self::NotHeld { .. } => "job_not_held",
+            Self::TooManyJobs { .. } => "too_many_jobs",
             Self::TooManyPasswords => "too_many_passwords",
             Self::Store(_) => "catalog_unavailable",
             Self::Full(_) => "storage_full",

@@ -94,8 +94,9 @@ impl Change {
 pub struct Feed {
     /// The events, oldest first, without gaps.
     pub events: Vec<Event>,
-    /// Whether there were events before these that are forgotten: whoever follows has missed something, and must look
-    /// at everything anew.
+    /// Whether there were events before these that are forgotten, or the one that whoever follows has seen last has not been
+    /// told, as when the store was put back to what it was before: whoever follows has missed something, and must look at
+    /// everything anew.
     pub missed: bool,
 }
 
@@ -109,7 +110,8 @@ pub trait Events: Send + Sync {
     /// Tells of versions that were committed. Datasets that are gone are left out.
     async fn tell_versions(&self, versions: &[(DatasetId, u64)]) -> Result<()>;
 
-    /// The events after the one with this id, at most `limit` (and at most 1,000).
+    /// The events after the one with this id, at most `limit` (and at most 1,000); after one that has not been told yet, from the
+    /// first that is kept.
     async fn events(&self, after: u64, limit: usize) -> Result<Feed>;
 
     /// The id of the last event; 0 before the first.
@@ -118,7 +120,8 @@ pub trait Events: Send + Sync {
     /// Waits until there is an event after this one, or the time is over; the id of the last event then.
     async fn wait_for_event(&self, after: u64, within: Duration) -> Result<u64>;
 
-    /// Forgets events that were told before this time, but never the last one; how many.
+    /// Forgets events that were told before this time, at most [`crate::MAX_FORGOTTEN`] and never the last one; how many. Whoever wants
+    /// all gone asks until there were none.
     async fn forget_events(&self, before: DateTime<Utc>) -> Result<u64>;
 }
 

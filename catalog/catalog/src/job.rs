@@ -63,6 +63,14 @@ pub struct Job {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+impl Job {
+    /// Bytes of what may be long of it, its parameters and its result, as JSON.
+    pub fn size(&self) -> u64 {
+        let result = self.result.as_ref().map_or(0, |result| result.to_string().len());
+        (self.params.to_string().len() + result) as u64
+    }
+}
+
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -159,6 +167,8 @@ pub struct NewJob {
     pub max_attempts: u32,
     /// How long it is kept after its end.
     pub keep_for: Duration,
+    /// It is refused when so many of its tenant wait already; any number may when not given.
+    pub most_waiting: Option<u32>,
 }
 
 impl NewJob {
@@ -178,6 +188,7 @@ impl NewJob {
             dataset: None,
             max_attempts: 1,
             keep_for: Duration::from_secs(86_400),
+            most_waiting: None,
         }
     }
 
@@ -290,6 +301,12 @@ pub const MAX_LOG_LINES: u64 = 1_000;
 /// Characters of a line that are kept.
 pub const MAX_LINE: usize = 1_000;
 
+/// A line of a log as it is kept: its first [`MAX_LINE`] characters, with a space in the place of each control character. What
+/// it quotes may be anything, and not every store can hold NUL.
+pub fn log_line(text: &str) -> String {
+    text.chars().take(MAX_LINE).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// How long a job rests after it has failed so many times: a second, then twice as long each time, at most five minutes.
 pub fn backoff(attempts: u32) -> Duration {
     let doubled = 1_u64 << attempts.saturating_sub(1).min(16);
@@ -302,13 +319,14 @@ pub fn backoff(attempts: u32) -> Duration {
 /// is over waits again; whoever held it is then refused, whatever it wants to say of the job (`NotHeld`).
 #[async_trait]
 pub trait Jobs: Send + Sync {
-    /// Keeps a job until it is done. With a key that another job has which waits or runs: that job, unchanged.
+    /// Keeps a job until it is done. With a key that another job has which waits or runs: that job, unchanged. Errors:
+    /// `TooManyJobs`, `Invalid`.
     async fn submit_job(&self, job: NewJob) -> Result<Job>;
 
     /// The job with this id.
     async fn job(&self, id: JobId) -> Result<Option<Job>>;
 
-    /// Jobs that the filter lets through, the newest first.
+    /// Jobs that the filter lets through, the newest first; a page has [`Page::MAX_BYTES`] of them at most.
     async fn list_jobs(&self, filter: &JobFilter, page: &Page) -> Result<Listing<Job>>;
 
     /// Takes the job that comes next: the highest priority, then the oldest, of a tenant that has not too many running.
@@ -337,8 +355,8 @@ pub trait Jobs: Send + Sync {
     /// Lines of a job's log after the one with this number, at most 1,000, the oldest first.
     async fn job_log(&self, id: JobId, after: u64) -> Result<Vec<LogLine>>;
 
-    /// Ended jobs that may be forgotten, at most 100.
-    async fn expired_jobs(&self) -> Result<Vec<Job>>;
+    /// Ended jobs that may be forgotten, at most 100, each as it was held last.
+    async fn expired_jobs(&self) -> Result<Vec<Hold>>;
 
     /// Forgets a job that has ended, with its log. One that has not, or is not there, stays as it is.
     async fn forget_job(&self, id: JobId) -> Result<()>;

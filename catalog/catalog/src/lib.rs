@@ -39,7 +39,7 @@ mod token_scope;
 mod trail;
 
 pub use access::{Access, Caller, Credential, Identity, Lack};
-pub use audit::{Audit, AuditAction, AuditEntry, AuditFilter, Audited, Decision, Protocol, QueryEntry};
+pub use audit::{Audit, AuditAction, AuditEntry, AuditFilter, Audited, Decision, MAX_FORGOTTEN, Protocol, QueryEntry};
 pub use cached::CachedCatalog;
 pub use column::{Column, ColumnType, ParseTypeError};
 pub use dataset::{
@@ -54,7 +54,7 @@ pub use group::{Group, Groups};
 pub use ids::{AuditId, DatasetId, GroupId, JobId, LakeId, PrincipalId, TokenId};
 pub use job::{
     Claim, Hold, Job, JobCounts, JobError, JobFilter, JobState, Jobs, LogLine, MAX_LINE, MAX_LOG_LINES, NewJob,
-    Outcome, Progress, backoff,
+    Outcome, Progress, backoff, log_line,
 };
 pub use key::{InstanceKey, ParseKeyError};
 pub use memory::MemoryCatalog;

@@ -17,6 +17,10 @@ impl Page {
     /// The largest page.
     pub const MAX: usize = 1_000;
 
+    /// Bytes after which a page of records that may be long ends, though it has fewer items than it may: with the item that
+    /// reaches them. A page is then in memory, and on its way between processes, as a few MiB at most.
+    pub const MAX_BYTES: u64 = 4 << 20;
+
     /// The first page of at most `limit` items.
     pub fn first(limit: usize) -> Self {
         Self { limit: limit.clamp(1, Self::MAX), cursor: None }
@@ -64,5 +68,46 @@ impl<T> Listing<T> {
         items.truncate(limit);
         let next = if more { items.last().map(key) } else { None };
         Self { items, next }
+    }
+
+    /// As [`Listing::from_overfull`], of items that may be long, each with its bytes: the page ends at [`Page::MAX_BYTES`],
+    /// too. What follows the item that reaches them may be left out of `items`; a page that ends there always has a `next`,
+    /// though nothing may follow.
+    pub fn of_long(items: Vec<(T, u64)>, limit: usize, key: impl Fn(&T) -> String) -> Self {
+        let (there, mut bytes, mut kept) = (items.len(), 0_u64, Vec::new());
+        for (item, size) in items {
+            if kept.len() == limit || bytes >= Page::MAX_BYTES {
+                break;
+            }
+            bytes = bytes.saturating_add(size);
+            kept.push(item);
+        }
+        let more = there > kept.len() || bytes >= Page::MAX_BYTES;
+        let next = if more { kept.last().map(key) } else { None };
+        Self { items: kept, next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_long_items_ends_early_and_leaves_none_out() {
+        let sizes = [1, Page::MAX_BYTES - 1, 5, Page::MAX_BYTES * 3, 7, 8];
+        let (mut seen, mut pages) = (Vec::new(), Vec::new());
+        loop {
+            let rest = sizes.iter().enumerate().skip(seen.len()).map(|(n, size)| (n, *size)).take(4).collect();
+            let page = Listing::of_long(rest, 3, usize::to_string);
+            pages.push(page.items.len());
+            seen.extend(page.items);
+            match page.next {
+                Some(next) => assert_eq!(next, seen.last().map(usize::to_string).unwrap_or_default()),
+                None => break,
+            }
+        }
+        assert_eq!((seen, pages), ((0..6).collect(), vec![2, 2, 2]));
+        let full = Listing::of_long(vec![(0, Page::MAX_BYTES)], 3, usize::to_string);
+        assert_eq!((full.items.len(), full.next.as_deref()), (1, Some("0")), "more may have been left out");
     }
 }

@@ -1,7 +1,7 @@
 //! Principals and their API tokens.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Identity;
@@ -114,6 +114,11 @@ pub struct TokenRecord {
     pub scope: TokenScope,
 }
 
+impl TokenRecord {
+    /// How long the record of a token is kept after the token's end, at least: it goes when its principal gets another token.
+    pub const KEPT: TimeDelta = TimeDelta::days(1);
+}
+
 /// A token to keep.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewToken {
@@ -163,7 +168,7 @@ pub trait Principals: Send + Sync {
     /// Deletes a principal with its tokens and grants. Errors: `NotFound`, `LastOwner`.
     async fn delete_principal(&self, id: PrincipalId) -> Result<()>;
 
-    /// Keeps a token. Errors: `NotFound` for the principal, `AlreadyExists` for a hash that is kept
+    /// Keeps a token, and forgets those of its principal that ended [`TokenRecord::KEPT`] ago. Errors: `NotFound` for the principal, `AlreadyExists` for a hash that is kept
     /// already, `Invalid`.
     async fn create_token(&self, token: NewToken) -> Result<TokenRecord>;
 

@@ -142,6 +142,7 @@ pub(crate) const KEYS: &[Key] = &[
     key!(ingest.idle_timeout, Span, "How long a push may send nothing."),
     key!(jobs.concurrent, Count, "Jobs that this gateway does side by side."),
     key!(jobs.per_tenant, Count, "Jobs of one tenant that run side by side, wherever they run."),
+    key!(jobs.max_waiting, Count, "Statements in the background of one principal that may wait; more are refused."),
     key!(jobs.lease, Span, "How long whoever does a job may be silent before it is given to somebody else."),
     key!(jobs.query_timeout, Span, "The longest that a statement in the background may take."),
     key!(jobs.max_result, Size, "Bytes of the result of a statement in the background."),

@@ -195,6 +195,8 @@ pub struct Jobs {
     pub concurrent: usize,
     /// Jobs of one tenant that run side by side, wherever they run.
     pub per_tenant: usize,
+    /// Statements in the background of one principal that may wait; more are refused.
+    pub max_waiting: usize,
     /// How long whoever does a job may be silent before it is given to somebody else.
     pub lease: Duration,
     /// The longest deadline of a statement in the background, and its deadline when it names none.
@@ -378,6 +380,7 @@ impl Default for Jobs {
         Self {
             concurrent: 2,
             per_tenant: 2,
+            max_waiting: 1_000,
             lease: Duration::from_secs(30),
             query_timeout: Duration::from_secs(3600),
             max_result: ByteSize::gib(10),

@@ -174,6 +174,7 @@ fn a_bad_value_names_key_place_and_form() {
         ("ingest.memory", "0"),
         ("jobs.lease", "0s"),
         ("jobs.per_tenant", "0"),
+        ("jobs.max_waiting", "0"),
         ("jobs.max_result", "0"),
         ("otel.endpoint", "localhost:4318"),
         ("data_dir", ""),

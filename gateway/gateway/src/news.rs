@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use lakegate_catalog::{CachedCatalog, Catalog, Change, MAX_EVENTS};
+use lakegate_catalog::{CachedCatalog, Catalog, CatalogError, Change, MAX_EVENTS};
 use lakegate_lake::Lake;
 use tokio::sync::watch;
 
@@ -45,7 +45,7 @@ pub(crate) async fn follow(catalog: Arc<dyn Catalog>, cached: Option<Arc<CachedC
         let heard = async {
             let Some(after) = seen else { return Ok((catalog.last_event().await?, true)) };
             let newest = catalog.wait_for_event(after, WAIT).await?;
-            Ok::<_, lakegate_catalog::CatalogError>((newest, newest > after && changes_rights(&catalog, after).await?))
+            Ok::<_, CatalogError>((newest, newest > after && changes_rights(&catalog, after).await?))
         };
         match heard.await {
             Ok((newest, stale)) => {
@@ -78,7 +78,12 @@ pub(crate) async fn forget(catalog: Arc<dyn Catalog>) {
     let mut ticks = tokio::time::interval(FORGET_EVERY);
     loop {
         ticks.tick().await;
-        if let Err(error) = catalog.forget_events(Utc::now() - KEPT).await {
+        let before = Utc::now() - KEPT;
+        let forgotten = async {
+            while catalog.forget_events(before).await? > 0 {}
+            Ok::<_, CatalogError>(())
+        };
+        if let Err(error) = forgotten.await {
             tracing::warn!(%error, "old events stay");
         }
     }

@@ -118,8 +118,11 @@ impl Gateway {
         jobs.register(&mut counts);
         counts.register_collector(Box::new(trail::Counts(Arc::clone(engine.trail()))));
         let routes = lakegate_flight_sql::routes(service).await;
-        let answers =
-            Answers { default_rows: settings.query.default_rows as u64, results_for: settings.jobs.results_for };
+        let answers = Answers {
+            default_rows: settings.query.default_rows as u64,
+            results_for: settings.jobs.results_for,
+            max_waiting: u32::try_from(settings.jobs.max_waiting).unwrap_or(u32::MAX),
+        };
         let last_event = watch::Sender::new(0);
         let app = App::new(door, last_event.subscribe(), engine, ingest, answers, edge(settings, rest.address), counts);
         let settings = settings.clone();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use lakegate_catalog::{Catalog, ErrorKind, Taken, Trail};
+use lakegate_catalog::{Catalog, CatalogError, ErrorKind, Taken, Trail};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -75,7 +75,11 @@ pub(crate) async fn forget(catalog: Arc<dyn Catalog>, kept: Duration) {
         ticks.tick().await;
         let oldest = TimeDelta::from_std(kept).ok().and_then(|kept| Utc::now().checked_sub_signed(kept));
         let Some(oldest) = oldest else { return };
-        if let Err(error) = catalog.forget_audit(oldest).await {
+        let forgotten = async {
+            while catalog.forget_audit(oldest).await? > 0 {}
+            Ok::<_, CatalogError>(())
+        };
+        if let Err(error) = forgotten.await {
             tracing::warn!(%error, "old entries of the audit stay");
         }
     }

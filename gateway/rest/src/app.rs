@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::edge::Edge;
+use crate::followers::Followers;
 use crate::metrics::Metrics;
 use crate::problem::Result;
 
@@ -21,6 +22,8 @@ pub struct Answers {
     pub default_rows: u64,
     /// How long the rows of a statement in the background are kept, and its job.
     pub results_for: Duration,
+    /// Statements in the background of one principal that may wait.
+    pub max_waiting: u32,
 }
 
 /// The state of the REST service. Cheap to clone through its [`Arc`].
@@ -37,10 +40,10 @@ pub struct App {
     pub engine: Arc<Engine>,
     /// Pushes.
     pub ingest: Arc<Ingest>,
-    /// Rows of a JSON answer when the request sets no limit.
-    pub default_rows: u64,
-    /// How long the rows of a statement in the background are kept, and its job.
-    pub results_for: Duration,
+    /// How much is answered, and how long it is kept.
+    pub answers: Answers,
+    /// Who listens to what happens.
+    pub(crate) followers: Followers,
     /// Counts for `/metrics`.
     pub metrics: Arc<Metrics>,
     /// How this service is reached.
@@ -60,8 +63,8 @@ impl App {
     ) -> Arc<Self> {
         let (catalog, lake) = (Arc::clone(door.catalog()), Arc::clone(ingest.lake()));
         let metrics = Arc::new(Metrics::new(counts, Arc::clone(&engine), Arc::clone(&lake), Arc::clone(&ingest)));
-        let Answers { default_rows, results_for } = answers;
-        Arc::new(Self { catalog, door, last_event, lake, engine, ingest, default_rows, results_for, metrics, edge })
+        let followers = Followers::new(Arc::clone(&catalog));
+        Arc::new(Self { catalog, door, last_event, lake, engine, ingest, answers, followers, metrics, edge })
     }
 
     /// The table of a dataset that the catalog has answered.

@@ -1,5 +1,7 @@
 //! `/v1/events`: what changes, as it does.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +11,17 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use chrono::{DateTime, Utc};
 use futures::Stream;
-use lakegate_catalog::{Caller, Change, Event, Role};
+use lakegate_catalog::{Caller, Change, DatasetId, Event, JobId, Namespace, PrincipalId, Role};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::caller::{Identified, Standing};
 use crate::extract::Query;
-use crate::jobs::may_see;
+use crate::followers::Place;
+use crate::jobs::{may_see, sees};
 use crate::problem::{Problem, Result};
 
-/// Events that are read at a time.
-const AT_ONCE: usize = 100;
 /// Seconds that one may ask to wait.
 const LONGEST: u32 = 86_400;
 /// A line that says nothing keeps the connection open.
@@ -65,8 +66,8 @@ struct EventDocument {
     change: serde_json::Value,
 }
 
-impl From<Event> for EventDocument {
-    fn from(event: Event) -> Self {
+impl From<&Event> for EventDocument {
+    fn from(event: &Event) -> Self {
         let change = serde_json::to_value(&event.change).unwrap_or_default();
         Self { id: event.id, at: event.at, change }
     }
@@ -99,7 +100,9 @@ pub(crate) async fn follow(
         return Err(Problem::invalid("wait must be at most 86400 seconds"));
     }
     let wait = follow.wait.map(|seconds| Duration::from_secs(seconds.into()));
-    let following = Following { app, caller, standing, after, wait, ready: Vec::new().into_iter() };
+    let place = app.followers.admit(&caller)?;
+    let ready = Vec::new().into_iter();
+    let following = Following { app, caller, standing, after, wait, read: false, ready, _place: place };
     let messages = futures::stream::unfold(following, |mut following| async {
         let message = following.next().await?;
         Some((Ok(message), following))
@@ -113,7 +116,22 @@ struct Following {
     standing: Standing,
     after: u64,
     wait: Option<Duration>,
+    /// Whether the feed was read at all.
+    read: bool,
     ready: std::vec::IntoIter<Message>,
+    _place: Place,
+}
+
+/// What decides whether somebody may know of a change: asked of the catalog once for all changes that are read together.
+#[derive(PartialEq, Eq, Hash)]
+enum About {
+    Instance,
+    Namespace(Namespace),
+    Dataset(DatasetId),
+    /// A job, for one whose credential is limited: what the job was asked for with may have been for more.
+    Job(JobId),
+    /// Jobs that this principal asked for, about this dataset.
+    Jobs(Option<PrincipalId>, Option<DatasetId>),
 }
 
 impl Following {
@@ -126,9 +144,11 @@ impl Following {
                 return Some(message);
             }
             // Seen now, so that what is told during the look wakes the wait.
-            news.borrow_and_update();
-            let read = self.read().await;
+            let newest = *news.borrow_and_update();
+            // After the newest there is nothing, though the first time that may not be known yet.
+            let read = if self.read && newest == self.after { Ok(false) } else { self.read().await };
             let found = read.inspect_err(|error| tracing::debug!(?error.detail, "events cannot be read")).ok()?;
+            self.read = true;
             if !found {
                 match self.wait {
                     None => news.changed().await.ok()?,
@@ -140,7 +160,7 @@ impl Following {
 
     /// Makes messages of what has happened; whether anything has.
     async fn read(&mut self) -> Result<bool> {
-        let feed = self.app.catalog.events(self.after, AT_ONCE).await?;
+        let feed = self.app.followers.events(self.after).await?;
         // Whoever it is now: it may have lost its token, or a group, since it began to listen.
         self.caller = self.standing.caller(&self.app).await?;
         let mut messages = Vec::new();
@@ -148,8 +168,13 @@ impl Following {
             messages.push(Message::default().event("missed").data("{}"));
         }
         let Some(last) = feed.events.last().map(|event| event.id) else { return Ok(false) };
-        for event in feed.events {
-            if self.may_know(&event.change).await? {
+        let mut decided = HashMap::new();
+        for event in &feed.events {
+            let may = match decided.entry(self.about(&event.change)) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => *new.insert(self.may_know(&event.change).await?),
+            };
+            if may {
                 let (id, kind) = (event.id.to_string(), kind(&event.change));
                 let message = Message::default().id(id).event(kind).json_data(EventDocument::from(event));
                 messages.push(message.map_err(Problem::defect)?);
@@ -160,11 +185,34 @@ impl Following {
         Ok(true)
     }
 
+    /// What decides whether the caller may know of a change.
+    fn about(&self, change: &Change) -> About {
+        match change {
+            Change::RightsChanged => About::Instance,
+            Change::JobEnded(end) if self.is_limited() => About::Job(end.job),
+            Change::JobEnded(end) => About::Jobs(end.by, end.about.as_ref().map(|subject| subject.dataset_id)),
+            Change::DatasetDropped(subject) => About::Namespace(subject.dataset.namespace().clone()),
+            Change::DatasetCreated(subject)
+            | Change::DatasetChanged(subject)
+            | Change::VersionCommitted { subject, .. } => About::Dataset(subject.dataset_id),
+        }
+    }
+
+    fn is_limited(&self) -> bool {
+        self.caller.identity().is_some_and(|identity| !identity.scope.is_whole())
+    }
+
     /// Whether the caller may know of a change, by what it may see now.
     async fn may_know(&self, change: &Change) -> Result<bool> {
         let (catalog, caller) = (&self.app.catalog, &self.caller);
         match change {
             Change::RightsChanged => Ok(catalog.role_on_instance(caller).await? == Some(Role::Owner)),
+            // Nobody sees none: nothing is looked up for it.
+            Change::JobEnded(_) if caller.principal().is_none() => Ok(false),
+            Change::JobEnded(end) if self.is_limited() => match catalog.job(end.job).await? {
+                Some(job) => sees(&self.app, caller, &job).await,
+                None => Ok(false),
+            },
             Change::JobEnded(end) => may_see(&self.app, caller, end.by, end.about.as_ref()).await,
             // It is gone: whoever could see all of its namespace could see it.
             Change::DatasetDropped(subject) => {

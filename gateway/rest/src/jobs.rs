@@ -180,7 +180,7 @@ impl JobPath {
 }
 
 /// Whether the caller may see a job.
-async fn sees(app: &App, caller: &Caller, job: &Job) -> Result<bool> {
+pub(crate) async fn sees(app: &App, caller: &Caller, job: &Job) -> Result<bool> {
     if reaches(caller, job) {
         may_see(app, caller, job.by, job.dataset.as_ref()).await
     } else {

@@ -17,6 +17,7 @@ mod docs;
 mod edge;
 mod events;
 mod extract;
+mod followers;
 mod grants;
 mod groups;
 mod health;

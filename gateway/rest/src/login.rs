@@ -49,7 +49,7 @@ pub(crate) struct LoggedIn {
 /// Each wrong password counts: after five of one name, or twenty of one address within a minute, one has to wait.
 #[utoipa::path(post, path = "/v1/login", tag = "access", request_body = LogIn, responses(
     (status = 201, description = "Logged in", body = LoggedIn),
-    refusals::Unauthenticated, refusals::TooManyTries,
+    refusals::Unauthenticated, refusals::TooMany,
 ))]
 pub(crate) async fn log_in(
     State(app): State<Arc<App>>,

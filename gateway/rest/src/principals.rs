@@ -209,7 +209,7 @@ async fn cancel_jobs(app: &App, by: PrincipalId) -> Result<()> {
 /// has, and for owners of the instance.
 #[utoipa::path(put, path = "/v1/principals/{name}/password", security(("token" = [])), tag = "access", params(PrincipalPath), request_body = SetPassword, responses(
     (status = 204, description = "Set"),
-    refusals::TooManyTries,
+    refusals::TooMany,
 ))]
 pub(crate) async fn set_password(
     State(app): State<Arc<App>>,

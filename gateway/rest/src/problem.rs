@@ -154,7 +154,9 @@ impl Problem {
             },
             ErrorKind::Exhausted | ErrorKind::Deadline => StatusCode::UNPROCESSABLE_ENTITY,
             // The client's doing, not the load's.
-            ErrorKind::Overloaded if self.code == "too_many_logins" => StatusCode::TOO_MANY_REQUESTS,
+            ErrorKind::Overloaded if matches!(self.code, "too_many_logins" | "too_many_jobs") => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             ErrorKind::Overloaded | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             // 499 is nginx's "client closed request"; nobody is left to read it.
             ErrorKind::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),

@@ -170,7 +170,7 @@ impl Question {
             params: params(self.params)?,
             timeout: self.timeout.as_deref().map(duration).transpose()?,
             as_of: AsOf::from_json(&self.as_of)?,
-            limit: limit.or((format == Format::Json).then_some(app.default_rows)),
+            limit: limit.or((format == Format::Json).then_some(app.answers.default_rows)),
             sql: self.sql,
             in_order: false,
             namespace: None,

@@ -43,7 +43,7 @@ refusals! {
     UriTooLong "414" "The URL has more than 16 KiB"
     UnsupportedMedia "415" "`Content-Type` or `Content-Encoding` is not read here"
     Exhausted "422" "A budget of time, memory or disk is used up, or an idempotency key was used for another body"
-    TooManyTries "429" "Too many wrong passwords; `Retry-After` says when to try again"
+    TooMany "429" "Too many wrong passwords, or too many jobs of yours that wait; `Retry-After` says when to try again"
     HeadersTooLarge "431" "More than 100 headers, or more than 32 KiB of them"
     Cancelled "499" "The query was stopped"
     Internal "500" "A defect; the request id finds it in the log"

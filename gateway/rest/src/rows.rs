@@ -103,7 +103,7 @@ pub(crate) async fn read_rows(
         None => (table.snapshot().await, 0),
     };
     let snapshot = snapshot.map_err(|error| Problem::with_dataset(&access.dataset.name, error))?;
-    let limit = asked.limit.or((format == Format::Json).then_some(app.default_rows));
+    let limit = asked.limit.or((format == Format::Json).then_some(app.answers.default_rows));
     if limit == Some(0) {
         return Err(Problem::invalid("limit must be at least 1"));
     }

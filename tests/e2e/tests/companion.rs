@@ -24,7 +24,11 @@ async fn two_gateways_share_datasets_rows_and_rights() -> Result {
     assert_eq!(made.json()?["kind"], "user");
     let again = first.client().post("/v1/principals", &json!({ "name": "ada" })).await?;
     again.expect_problem(409, "already_exists")?;
-    let metrics = lakegate_e2e::Client::new(companion.url(), None)?.get("/metrics").await?.expect(200)?.text();
+    let anyone = lakegate_e2e::Client::new(companion.url(), None)?;
+    anyone.get("/healthz").await?.expect(200)?;
+    let document = anyone.get("/openapi.json").await?.expect(200)?.json()?;
+    assert!(document["paths"]["/v1/call/create_principal"]["post"].is_object(), "{document}");
+    let metrics = anyone.get("/metrics").await?.expect(200)?.text();
     for counted in ["{call=\"create_principal\",status=\"200\"} 1", "{call=\"create_principal\",status=\"409\"} 1"] {
         assert!(metrics.contains(&format!("lakegate_catalog_calls_total{counted}")), "{metrics}");
     }
@@ -58,6 +62,98 @@ async fn what_one_gateway_takes_back_is_gone_at_the_other_within_a_second() -> R
     while ada.get("/v1/whoami").await?.status != 401 {
         assert!(revoked.elapsed() < Duration::from_secs(1), "the token still works");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_right_on_a_namespace_goes_with_it_and_does_not_come_back_with_its_name() -> Result {
+    let companion = Companion::start().await?;
+    let (first, second) = pair(&companion).await?;
+    let owner = first.client();
+    owner.post("/v1/principals", &json!({ "name": "bob" })).await?.expect(201)?;
+    let made = owner.post("/v1/tokens", &json!({ "principal": "bob", "name": "test" })).await?.expect(201)?.json()?;
+    let bob = second.client().with_token(made["token"].as_str().ok_or("a token")?);
+    let name = json!({ "name": "tmp" });
+    for round in 0..3 {
+        owner.post("/v1/namespaces", &name).await?.expect(201)?;
+        let grant = json!({ "principal": "bob", "role": "owner", "namespace": "tmp" });
+        owner.send(Method::PUT, "/v1/grants", &grant).await?.expect(200)?;
+        let given = Instant::now();
+        while bob.get("/v1/grants?namespace=tmp").await?.status != 200 {
+            assert!(given.elapsed() < Duration::from_secs(1), "round {round}: not there yet");
+        }
+        // What told of the grant has been heard of by now, so that what is remembered from here on is not forgotten by it.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        bob.get("/v1/grants?namespace=tmp").await?.expect(200)?;
+        owner.delete("/v1/namespaces/tmp").await?.expect(204)?;
+        owner.post("/v1/namespaces", &name).await?.expect(201)?;
+        let taken = Instant::now();
+        while bob.get("/v1/grants?namespace=tmp").await?.status != 403 {
+            assert!(taken.elapsed() < Duration::from_secs(1), "round {round}: still there");
+        }
+        owner.delete("/v1/namespaces/tmp").await?.expect(204)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn long_jobs_and_wide_datasets_are_listed_page_after_page() -> Result {
+    let companion = Companion::start().await?;
+    let gateway = companion.gateway()?.setting("jobs.concurrent", "1").start().await?;
+    let owner = gateway.client();
+    // Together more than a page holds.
+    let (count, long) = (16, "x".repeat(900_000));
+    let job = json!({ "kind": "query", "sql": "SELECT 1 AS a WHERE 'x' <> $1", "params": [long] });
+    for _ in 0..count {
+        owner.post("/v1/jobs", &job).await?.expect(202)?;
+    }
+    let (mut seen, mut next) = (0, String::new());
+    loop {
+        let answer = owner.get(&format!("/v1/jobs?limit=100{next}")).await?.expect(200)?;
+        assert!(answer.text().len() < 8 << 20, "a page of {} bytes", answer.text().len());
+        let page = answer.json()?;
+        seen += page["items"].as_array().map_or(0, Vec::len);
+        let Some(cursor) = page["next"].as_str() else { break };
+        next = format!("&cursor={cursor}");
+    }
+    assert_eq!(seen, count);
+    let counted = owner.rows("SELECT count(*) AS n FROM system.jobs WHERE kind = 'query'").await?;
+    assert_eq!(counted, [json!({ "n": count })]);
+    // Whoever goes takes what waits along, all of it.
+    let id = owner.post("/v1/principals", &json!({ "name": "ada" })).await?.expect(201)?.json()?["id"].take();
+    let made = owner.post("/v1/tokens", &json!({ "principal": "ada", "name": "test" })).await?.expect(201)?.json()?;
+    let ada = owner.with_token(made["token"].as_str().ok_or("a token")?);
+    let endless = crate::jobs::submit(&ada, json!({ "kind": "query", "sql": crate::jobs::ENDLESS, "priority": 100 }));
+    crate::jobs::until(&ada, &endless.await?, "running").await?;
+    for _ in 0..6 {
+        ada.post("/v1/jobs", &job).await?.expect(202)?;
+    }
+    owner.delete("/v1/principals/ada").await?.expect(204)?;
+    let id = id.as_str().ok_or("an id")?;
+    let of_ada = |state: &str| {
+        format!("SELECT count(*) > 0 AS some FROM system.jobs WHERE principal_id = '{id}' AND state = '{state}'")
+    };
+    assert_eq!(owner.rows(&of_ada("cancelled")).await?, [json!({ "some": true })]);
+    assert_eq!(owner.rows(&of_ada("waiting")).await?, [json!({ "some": false })]);
+
+    // 30 of them are more than a page holds.
+    let columns: Vec<_> =
+        (0..1_000).map(|n| json!({ "name": format!("{}{n}", "c".repeat(120)), "type": "int" })).collect();
+    for n in 0..30 {
+        let wide = json!({ "name": format!("wide.t{n:02}"), "schema": columns, "visibility": "public" });
+        owner.post("/v1/datasets", &wide).await?.expect(201)?;
+    }
+    let nobody = owner.anonymous();
+    let (mut seen, mut pages, mut next) = (0, 0, String::new());
+    loop {
+        let page = nobody.get(&format!("/v1/datasets?limit=100{next}")).await?.expect(200)?.json()?;
+        (seen, pages) = (seen + page["items"].as_array().map_or(0, Vec::len), pages + 1);
+        let Some(cursor) = page["next"].as_str() else { break };
+        next = format!("&cursor={cursor}");
+    }
+    assert!(seen == 30 && pages > 1, "{seen} on {pages} pages");
+    let columns = "SELECT count(*) AS n FROM information_schema.columns WHERE table_schema = 'wide'";
+    assert_eq!(nobody.rows(columns).await?, [json!({ "n": 30_000 })]);
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use lakegate_e2e::{Client, Gateway, Result};
+use lakegate_e2e::recorder::Recorder;
+use lakegate_e2e::{Client, Companion, Gateway, Result};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -170,6 +171,45 @@ async fn a_follower_goes_on_where_it_was_also_after_a_restart() -> Result {
 }
 
 /// A dataset that a push creates is listed after its first rows are committed.
+#[tokio::test]
+async fn whoever_was_told_what_never_happened_begins_anew() -> Result {
+    let gateway = Gateway::start().await?;
+    let owner = gateway.client();
+    owner.create("lab.t", &[("n", "bigint")]).await?.expect(201)?;
+    // As after the catalog was put back to what it was before.
+    let mut astray = Follower::after(owner, "?after=99999999").await?;
+    assert_eq!(astray.next().await?.0, "missed");
+    while astray.take(1).await? != ["dataset_created lab.t"] {}
+    owner.push("lab.t", "{\"n\":1}\n").await?.expect(200)?;
+    assert_eq!(astray.take(1).await?, ["version_committed lab.t"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_followers_are_few_questions() -> Result {
+    let companion = Companion::start().await?;
+    let recorder = Recorder::start(companion.url()).await?;
+    let gateway = companion.gateway()?.setting("catalog.url", recorder.url()).start().await?;
+    let owner = gateway.client();
+    let open = json!({ "name": "lab.open", "visibility": "public", "schema": [{ "name": "n", "type": "bigint" }] });
+    owner.post("/v1/datasets", &open).await?.expect(201)?;
+    owner.push("lab.open", "{\"n\":1}\n").await?.expect(200)?;
+    let mut followers = Vec::new();
+    for _ in 0..40 {
+        let mut follower = Follower::after(&owner.anonymous(), "?after=0").await?;
+        while follower.take(1).await? != ["version_committed lab.open"] {}
+        followers.push(follower);
+    }
+    recorder.take();
+    owner.push("lab.open", "{\"n\":2}\n").await?.expect(200)?;
+    for follower in &mut followers {
+        assert_eq!(follower.take(1).await?, ["version_committed lab.open"]);
+    }
+    let asked = recorder.take().into_iter().filter(|call| call.name == "events").count();
+    assert!((1..20).contains(&asked), "{asked} looks at the feed for 40 followers");
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_first_version_of_a_dataset_is_told_whoever_creates_it() -> Result {
     const DATASETS: usize = 12;

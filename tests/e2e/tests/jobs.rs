@@ -271,6 +271,25 @@ async fn the_important_goes_first_and_nobody_takes_all_places() -> Result {
     Ok(())
 }
 
+#[tokio::test]
+async fn only_so_many_of_one_principal_wait() -> Result {
+    let gateway = Options::serve()?.setting("jobs.max_waiting", "2").setting("jobs.concurrent", "1").start().await?;
+    let owner = gateway.client();
+    let (ann, bob) = (principal(owner, "ann").await?, principal(owner, "bob").await?);
+    let first = submit(&ann, query(ENDLESS)).await?;
+    until(&ann, &first, "running").await?;
+    let small = json!({ "kind": "query", "sql": "SELECT 1 AS a" });
+    let waits = [submit(&ann, small.clone()).await?, submit(&ann, small.clone()).await?];
+    let refused = ann.post("/v1/jobs", &small).await?.expect_problem(429, "too_many_jobs")?;
+    assert!(refused.headers.contains_key("retry-after") && refused.text().contains('2'), "{}", refused.text());
+    submit(&bob, small.clone()).await?;
+    ann.delete(&waits[0]).await?.expect(202)?;
+    let again = submit(&ann, small).await?;
+    ann.delete(&first).await?.expect(202)?;
+    until(&ann, &again, "done").await?;
+    Ok(())
+}
+
 /// Reads server-sent events to the end of the answer, or until `enough`.
 async fn follow(client: &Client, path: &str, enough: impl Fn(&str, &Value) -> bool) -> Result<Vec<(String, Value)>> {
     let response = client.request(Method::GET, path).send().await?;

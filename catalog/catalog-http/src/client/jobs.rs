@@ -64,7 +64,7 @@ impl Jobs for HttpCatalog {
         self.call(protocol::JobLog { id, after }).await
     }
 
-    async fn expired_jobs(&self) -> Result<Vec<Job>> {
+    async fn expired_jobs(&self) -> Result<Vec<Hold>> {
         self.call(protocol::ExpiredJobs {}).await
     }
 

@@ -21,5 +21,6 @@ pub(crate) const VERSION_4: &str = "
     ALTER TABLE principals DROP COLUMN password;
     ALTER TABLE tokens DROP COLUMN scope;
     ALTER TABLE datasets DROP COLUMN policy;
+    ALTER TABLE datasets DROP COLUMN size;
     UPDATE schema_version SET version = 4;
 ";

@@ -54,7 +54,7 @@ impl Jobs for CachedCatalog {
         self.inner.job_log(id, after).await
     }
 
-    async fn expired_jobs(&self) -> Result<Vec<Job>> {
+    async fn expired_jobs(&self) -> Result<Vec<Hold>> {
         self.inner.expired_jobs().await
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 
 use super::{name, refused, user};
-use crate::audit::{AuditAction, AuditEntry, AuditFilter, Audited, Decision, Protocol, QueryEntry};
+use crate::audit::{AuditAction, AuditEntry, AuditFilter, Audited, Decision, MAX_FORGOTTEN, Protocol, QueryEntry};
 use crate::ids::AuditId;
 use crate::page::Page;
 use crate::{Catalog, DatasetId, Principal};
@@ -140,4 +140,12 @@ async fn what_is_old_is_forgotten(catalog: Arc<dyn Catalog>) {
     let all = AuditFilter::default();
     assert_eq!(catalog.audit(&all, &Page::first(10)).await.expect("a page").items.len(), 1);
     assert_eq!(catalog.audited_queries(&all, &Page::first(10)).await.expect("a page").items.len(), 1);
+    let many: Vec<_> = (0..MAX_FORGOTTEN + 10).map(|_| entry(None, old)).collect();
+    for some in many.chunks(1_000) {
+        catalog.record(some).await.expect("kept");
+    }
+    for left in [MAX_FORGOTTEN as u64, 10, 0] {
+        assert_eq!(catalog.forget_audit(now - TimeDelta::days(1)).await.expect("answer"), left, "a part at a time");
+    }
+    assert_eq!(catalog.audit(&all, &Page::first(10)).await.expect("a page").items.len(), 1);
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use chrono::{SubsecRound as _, Utc};
 
 use super::{dataset, grant, name, namespace, new_dataset, refused, user};
-use crate::dataset::{GeometryColumn, Visibility};
+use crate::dataset::{ColumnsAt, DatasetChange, GeometryColumn, Visibility};
 use crate::grant::{Grantee, Role, Scope};
 use crate::page::Page;
-use crate::{Caller, Catalog, Column, ColumnType, DatasetId, NewDataset, PrincipalId};
+use crate::{Caller, Catalog, Column, ColumnType, Dataset, DatasetId, NewDataset, PrincipalId};
 
 /// The suite of [`crate::Datasets`].
 pub async fn datasets(make: impl AsyncFn() -> Arc<dyn Catalog>) {
@@ -21,6 +21,7 @@ pub async fn datasets(make: impl AsyncFn() -> Arc<dyn Catalog>) {
     a_refused_creation_leaves_nothing(make().await).await;
     lists_show_what_the_caller_may_see(make().await).await;
     pages_cover_a_list_exactly_once(make().await).await;
+    a_page_of_wide_datasets_ends_early(make().await).await;
     deletion_leaves_a_tombstone_and_frees_the_name(make().await).await;
     super::changes::changes(make).await;
 }
@@ -234,6 +235,30 @@ async fn pages_cover_a_list_exactly_once(catalog: Arc<dyn Catalog>) {
         let page = Page { limit: 2, cursor: Some(cursor.to_owned()) };
         refused(catalog.list_datasets(&caller, None, &page).await, "invalid_name");
     }
+}
+
+async fn a_page_of_wide_datasets_ends_early(catalog: Arc<dyn Catalog>) {
+    let ann = user(&catalog, "ann").await;
+    catalog.ensure_namespace(&namespace("wide")).await.expect("the namespace");
+    let column = |n| Column::new(format!("{}{n}", "c".repeat(120)), ColumnType::BigInt);
+    let columns: Vec<_> = (0..1_500).map(column).collect();
+    let mut expected = Vec::new();
+    for n in 0..24 {
+        let text = format!("wide.d{n:02}");
+        let new = NewDataset::root(name(&text), if n % 4 == 3 { columns[..1].to_vec() } else { columns.clone() });
+        let made = catalog.create_dataset(new, ann.id).await.expect("a free name");
+        if n == 7 {
+            let wider = ColumnsAt { version: 1, columns: columns.clone() };
+            let wider = DatasetChange { columns: Some(wider), ..DatasetChange::default() };
+            catalog.update_dataset(made.id, wider).await.expect("changed");
+        }
+        expected.push(text);
+    }
+    let caller = Caller::from(ann);
+    let page = catalog.list_datasets(&caller, None, &Page::first(24)).await.expect("a page");
+    let before_last = page.items.iter().rev().skip(1).map(Dataset::size).sum::<u64>();
+    assert!(before_last < Page::MAX_BYTES && page.items.len() > 10, "{before_last} of {} items", page.items.len());
+    assert_eq!(names(&catalog, &caller, Some("wide"), 24).await, expected);
 }
 
 async fn deletion_leaves_a_tombstone_and_frees_the_name(catalog: Arc<dyn Catalog>) {

@@ -8,7 +8,7 @@ use futures::future::join_all;
 
 use super::{dataset, grant, user};
 use crate::dataset::{DatasetChange, Visibility};
-use crate::event::{Change, Event, Subject};
+use crate::event::{Change, Event, Feed, Subject};
 use crate::grant::{Grantee, Role, Scope};
 use crate::{ApiToken, Catalog, DatasetId, NewToken, TokenScope};
 
@@ -62,7 +62,11 @@ async fn every_change_is_told_once_and_in_order(catalog: Arc<dyn Catalog>) {
     let new = NewToken { principal: ann.id, name: "t".to_owned(), hash, expires_at: None, scope };
     let token = catalog.create_token(new).await.expect("kept");
     let crew = catalog.create_group("crew").await.expect("created");
+    let tmp = super::namespace("tmp");
+    catalog.ensure_namespace(&tmp).await.expect("created");
     let last = catalog.last_event().await.expect("answer");
+    grant(&catalog, &ann, Scope::Namespace(tmp.clone()), Role::Owner).await;
+    catalog.delete_namespace(&tmp).await.expect("deleted");
     catalog.add_member(crew.id, ann.id).await.expect("added");
     grant(&catalog, &ann, Scope::Instance, Role::Reader).await;
     catalog.revoke(Grantee::Principal(ann.id), &Scope::Instance).await.expect("revoked");
@@ -70,7 +74,7 @@ async fn every_change_is_told_once_and_in_order(catalog: Arc<dyn Catalog>) {
     catalog.delete_group(crew.id).await.expect("deleted");
     catalog.revoke_token(token.id).await.expect("revoked");
     catalog.delete_principal(ann.id).await.expect("deleted");
-    assert_eq!(changes(&catalog, last).await, vec![Change::RightsChanged; 7]);
+    assert_eq!(changes(&catalog, last).await, vec![Change::RightsChanged; 9]);
 }
 
 async fn what_did_not_happen_is_not_told(catalog: Arc<dyn Catalog>) {
@@ -123,6 +127,9 @@ async fn old_events_are_forgotten_and_missed(catalog: Arc<dyn Catalog>) {
     let feed = catalog.events(0, 10).await.expect("a feed");
     assert!(feed.missed && feed.events.len() == 1 && feed.events[0].id == last, "{feed:?}");
     assert!(!catalog.events(last - 1, 10).await.expect("a feed").missed);
+    let astray = catalog.events(last + 5, 10).await.expect("a feed");
+    assert_eq!(astray, feed, "after an event that was never told, as after one that is forgotten");
+    assert_eq!(catalog.events(last, 10).await.expect("a feed"), Feed::default());
     dataset(&catalog, "geo.d", &ann).await;
     assert!(catalog.last_event().await.expect("answer") > last, "ids are never used again");
 }

@@ -32,6 +32,8 @@ pub async fn jobs(make: impl AsyncFn() -> Arc<dyn Catalog>) {
     a_job_given_back_waits_as_if_never_begun(make().await).await;
     a_log_keeps_its_last_lines(make().await).await;
     lists_are_filtered_and_paged(make().await).await;
+    a_page_of_long_jobs_ends_early(make().await).await;
+    only_so_many_of_a_tenant_wait(make().await).await;
     ended_jobs_expire(make().await).await;
     whoever_waits_for_work_is_woken(make().await).await;
     many_claim_and_each_job_is_done_once(make().await).await;
@@ -277,11 +279,14 @@ async fn a_log_keeps_its_last_lines(catalog: Arc<dyn Catalog>) {
     let (first, rest) = lines.split_at(7);
     catalog.renew_job(hold(&job), LONG, None, first).await.expect("held");
     catalog.renew_job(hold(&job), LONG, None, rest).await.expect("held");
-    catalog.renew_job(hold(&job), LONG, None, &["ä".repeat(MAX_LINE + 1)]).await.expect("held");
+    let odd = format!("a\0b\nc\u{7f}{}", "ä".repeat(MAX_LINE));
+    catalog.renew_job(hold(&job), LONG, None, &[odd]).await.expect("held");
     let log = catalog.job_log(job.id, 0).await.expect("a log");
     let numbers: Vec<_> = log.iter().map(|line| line.n).collect();
     assert_eq!(numbers, (12..=MAX_LOG_LINES + 11).collect::<Vec<_>>());
-    assert_eq!((log[0].text.as_str(), log.last().map(|line| line.text.chars().count())), ("line 12", Some(MAX_LINE)));
+    let last = log.last().expect("a line");
+    assert_eq!((log[0].text.as_str(), last.text.chars().count()), ("line 12", MAX_LINE));
+    assert!(last.text.starts_with("a b c ä"), "{}", last.text);
     let tail = catalog.job_log(job.id, MAX_LOG_LINES + 9).await.expect("a log");
     assert_eq!(tail.iter().map(|line| line.n).collect::<Vec<_>>(), [MAX_LOG_LINES + 10, MAX_LOG_LINES + 11]);
     assert!(catalog.job_log(JobId::generate(), 0).await.expect("answer").is_empty());
@@ -332,6 +337,47 @@ async fn lists_are_filtered_and_paged(catalog: Arc<dyn Catalog>) {
     refused(catalog.list_jobs(&none(), &Page { limit: 1, cursor: Some("x".to_owned()) }).await, "invalid_name");
 }
 
+async fn a_page_of_long_jobs_ends_early(catalog: Arc<dyn Catalog>) {
+    let (long, mut all) = ("ä".repeat(NewJob::MAX_PARAMS / 2 - 10), Vec::new());
+    for n in 0..12 {
+        // Every third is short; of one the result is long.
+        let params = if n % 3 == 0 { json!(n) } else { json!([long]) };
+        all.push(submit(&catalog, NewJob { params, ..NewJob::new("work", "ann") }).await.id);
+    }
+    let first = take(&catalog, LONG).await.expect("they wait");
+    catalog.end_job(hold(&first), Outcome::Done(json!([long, long, long, long])), &[]).await.expect("held");
+    let (mut found, mut cursor, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = catalog.list_jobs(&JobFilter::default(), &Page { limit: 10, cursor }).await.expect("a page");
+        let before_last = page.items.iter().rev().skip(1).map(Job::size).sum::<u64>();
+        assert!(before_last < Page::MAX_BYTES, "{before_last} bytes and more on one page");
+        found.extend(page.items.iter().map(|job| job.id));
+        pages += 1;
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    all.reverse();
+    assert_eq!(found, all);
+    assert!(pages > 2, "12 MiB on {pages} pages");
+}
+
+async fn only_so_many_of_a_tenant_wait(catalog: Arc<dyn Catalog>) {
+    let of = |tenant: &str| NewJob { most_waiting: Some(3), ..NewJob::new("work", tenant) };
+    let submitted = join_all((0..8).map(|_| catalog.submit_job(of("ann")))).await;
+    let (kept, over): (Vec<_>, Vec<_>) = submitted.into_iter().partition(Result::is_ok);
+    assert_eq!((kept.len(), over.len()), (3, 5));
+    over.into_iter().for_each(|over| refused(over, "too_many_jobs"));
+    submit(&catalog, of("bob")).await;
+    submit(&catalog, NewJob::new("work", "ann")).await;
+    take(&catalog, LONG).await.expect("they wait");
+    refused(catalog.submit_job(of("ann")).await, "too_many_jobs");
+    take(&catalog, LONG).await.expect("they wait");
+    catalog.cancel_job(kept[2].as_ref().expect("kept").id).await.expect("there");
+    submit(&catalog, NewJob { most_waiting: Some(4), ..of("ann") }).await;
+}
+
 async fn ended_jobs_expire(catalog: Arc<dyn Catalog>) {
     let brief = NewJob { keep_for: Duration::ZERO, ..NewJob::new("work", "ann") };
     let (gone, stays) = (submit(&catalog, brief.clone()).await, submit(&catalog, NewJob::new("work", "ann")).await);
@@ -347,7 +393,7 @@ async fn ended_jobs_expire(catalog: Arc<dyn Catalog>) {
         }
         assert!(Instant::now() < deadline, "it never expired");
     };
-    assert_eq!(expired.iter().map(|job| job.id).collect::<Vec<_>>(), [gone.id]);
+    assert_eq!(expired, [Hold { job: gone.id, fence: gone.fence }]);
     catalog.forget_job(gone.id).await.expect("forgotten");
     catalog.forget_job(gone.id).await.expect("again");
     assert_eq!(catalog.job(gone.id).await.expect("answer"), None);

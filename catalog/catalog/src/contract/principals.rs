@@ -17,6 +17,7 @@ pub async fn principals(make: impl AsyncFn() -> Arc<dyn Catalog>) {
     principals_are_listed_by_name(make().await).await;
     tokens_authenticate_until_they_end(make().await).await;
     tokens_are_kept_whole(make().await).await;
+    tokens_that_ended_long_ago_go_when_there_is_another(make().await).await;
     a_revoked_token_stops_at_once(make().await).await;
     deletion_takes_tokens_and_grants_along(make().await).await;
     a_token_keeps_its_limits(make().await).await;
@@ -100,6 +101,18 @@ async fn tokens_authenticate_until_they_end(catalog: Arc<dyn Catalog>) {
         let found = catalog.authenticate(&hash, at).await.expect("answer");
         assert_eq!(found.as_ref().map(|found| (&found.principal, found.expires_at)), who, "at {at}");
     }
+}
+
+async fn tokens_that_ended_long_ago_go_when_there_is_another(catalog: Arc<dyn Catalog>) {
+    let (ann, bob) = (user(&catalog, "ann").await, user(&catalog, "bob").await);
+    let (ended, just) = (Utc::now() - TokenRecord::KEPT - TimeDelta::minutes(1), Utc::now() - TimeDelta::minutes(1));
+    let (_, old) = token(&catalog, &ann, "old", Some(ended)).await;
+    let (_, others) = token(&catalog, &bob, "old", Some(ended)).await;
+    assert_eq!(catalog.list_tokens(ann.id).await.expect("answer"), [old]);
+    let (_, recent) = token(&catalog, &ann, "recent", Some(just)).await;
+    let (_, new) = token(&catalog, &ann, "new", None).await;
+    assert_eq!(catalog.list_tokens(ann.id).await.expect("answer"), [recent, new]);
+    assert_eq!(catalog.list_tokens(bob.id).await.expect("answer"), [others], "of others none goes");
 }
 
 async fn tokens_are_kept_whole(catalog: Arc<dyn Catalog>) {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::MemoryCatalog;
-use crate::audit::{Audit, AuditEntry, AuditFilter, QueryEntry};
+use crate::audit::{Audit, AuditEntry, AuditFilter, MAX_FORGOTTEN, QueryEntry};
 use crate::error::Result;
 use crate::ids::AuditId;
 use crate::page::{Listing, Page};
@@ -61,9 +61,14 @@ impl Audit for MemoryCatalog {
 
     async fn forget_audit(&self, before: DateTime<Utc>) -> Result<u64> {
         let audited = &mut self.state.lock().audited;
-        let there = audited.entries.len() + audited.queries.len();
-        audited.entries.retain(|_, entry| entry.at >= before);
-        audited.queries.retain(|_, query| query.at >= before);
-        Ok((there - audited.entries.len() - audited.queries.len()) as u64)
+        let entries = forget(&mut audited.entries, |entry| entry.at < before);
+        Ok(entries + forget(&mut audited.queries, |query| query.at < before))
     }
+}
+
+fn forget<T>(kept: &mut BTreeMap<AuditId, T>, old: impl Fn(&T) -> bool) -> u64 {
+    let gone = kept.iter().filter(|(_, entry)| old(entry)).map(|(id, _)| *id).take(MAX_FORGOTTEN);
+    let gone: Vec<_> = gone.collect();
+    gone.iter().for_each(|id| drop(kept.remove(id)));
+    gone.len() as u64
 }

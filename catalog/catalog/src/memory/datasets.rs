@@ -54,7 +54,11 @@ impl Datasets for MemoryCatalog {
         if state.namespaces.remove(namespace).is_none() {
             return Err(not_found("namespace", namespace));
         }
+        let before = state.grants.len();
         state.grants.retain(|(_, scope), _| *scope != Scope::Namespace(namespace.clone()));
+        if state.grants.len() < before {
+            state.tell(Change::RightsChanged);
+        }
         Ok(())
     }
 
@@ -101,9 +105,9 @@ impl Datasets for MemoryCatalog {
             .filter(|dataset| namespace.is_none_or(|namespace| dataset.name.namespace() == namespace))
             .filter(|dataset| state.access(caller, dataset).is_some())
             .take(page.size() + 1)
-            .cloned()
+            .map(|dataset| (dataset.clone(), dataset.size()))
             .collect();
-        Ok(Listing::from_overfull(items, page.size(), |dataset| dataset.name.to_string()))
+        Ok(Listing::of_long(items, page.size(), |dataset: &Dataset| dataset.name.to_string()))
     }
 
     async fn update_dataset(&self, id: DatasetId, change: DatasetChange) -> Result<Dataset> {

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::{MemoryCatalog, State, now};
+use crate::audit::MAX_FORGOTTEN;
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::event::{Change, Event, Events, Feed, MAX_EVENTS, Subject};
@@ -52,8 +53,11 @@ impl Events for MemoryCatalog {
     async fn events(&self, after: u64, limit: usize) -> Result<Feed> {
         let state = self.state.lock();
         let first = state.told.events.front().map_or(0, |event| event.id);
+        let astray = after > *state.told.last.borrow();
+        let after = if astray { 0 } else { after };
         let events = state.told.events.iter().filter(|event| event.id > after);
-        Ok(Feed { events: events.take(limit.min(MAX_EVENTS)).cloned().collect(), missed: after + 1 < first })
+        let events = events.take(limit.min(MAX_EVENTS)).cloned().collect();
+        Ok(Feed { events, missed: astray || after + 1 < first })
     }
 
     async fn last_event(&self) -> Result<u64> {
@@ -69,7 +73,10 @@ impl Events for MemoryCatalog {
     async fn forget_events(&self, before: DateTime<Utc>) -> Result<u64> {
         let told = &mut self.state.lock().told;
         let there = told.events.len();
-        while told.events.len() > 1 && told.events.front().is_some_and(|event| event.at < before) {
+        while there - told.events.len() < MAX_FORGOTTEN
+            && told.events.len() > 1
+            && told.events.front().is_some_and(|event| event.at < before)
+        {
             told.events.pop_front();
         }
         Ok((there - told.events.len()) as u64)

@@ -14,8 +14,8 @@ use crate::error::{CatalogError, Result};
 use crate::event::{Change, JobEnd};
 use crate::ids::JobId;
 use crate::job::{
-    Claim, Hold, Job, JobCounts, JobError, JobFilter, JobState, Jobs, LogLine, MAX_LINE, MAX_LOG_LINES, NewJob,
-    Outcome, Progress, backoff,
+    Claim, Hold, Job, JobCounts, JobError, JobFilter, JobState, Jobs, LogLine, MAX_LOG_LINES, NewJob, Outcome,
+    Progress, backoff, log_line,
 };
 use crate::page::{Listing, Page};
 
@@ -40,7 +40,7 @@ impl Kept {
     fn write(&mut self, lines: &[String]) {
         for text in lines {
             let n = self.log.last().map_or(0, |line| line.n) + 1;
-            self.log.push(LogLine { n, at: now(), text: text.chars().take(MAX_LINE).collect() });
+            self.log.push(LogLine { n, at: now(), text: log_line(text) });
         }
         let over = self.log.len().saturating_sub(MAX_LOG_LINES as usize);
         self.log.drain(..over);
@@ -129,7 +129,14 @@ impl Jobs for MemoryCatalog {
         {
             return Ok(same.job.clone());
         }
-        let NewJob { kind, tenant, key, priority, params, labels, by, dataset, max_attempts, keep_for } = new;
+        if let Some(limit) = new.most_waiting {
+            let jobs = state.work.jobs.values().map(|kept| &kept.job);
+            let waiting = jobs.filter(|job| job.tenant == new.tenant && job.state == JobState::Waiting).count();
+            if waiting >= limit as usize {
+                return Err(CatalogError::TooManyJobs { limit });
+            }
+        }
+        let NewJob { kind, tenant, key, priority, params, labels, by, dataset, max_attempts, keep_for, .. } = new;
         let created_at = now();
         let job = Job {
             id: JobId::generate(),
@@ -170,8 +177,8 @@ impl Jobs for MemoryCatalog {
         let state = self.state.lock();
         let older = state.work.jobs.values().rev().map(|kept| &kept.job);
         let older = older.filter(|job| before.is_none_or(|before| job.id < before) && filter.admits(job));
-        let items = older.take(page.size() + 1).cloned().collect();
-        Ok(Listing::from_overfull(items, page.size(), |job: &Job| job.id.to_string()))
+        let items = older.take(page.size() + 1).map(|job| (job.clone(), job.size())).collect();
+        Ok(Listing::of_long(items, page.size(), |job: &Job| job.id.to_string()))
     }
 
     async fn claim_job(&self, claim: &Claim) -> Result<Option<Job>> {
@@ -285,11 +292,11 @@ impl Jobs for MemoryCatalog {
         Ok(lines.filter(|line| line.n > after).cloned().collect())
     }
 
-    async fn expired_jobs(&self) -> Result<Vec<Job>> {
+    async fn expired_jobs(&self) -> Result<Vec<Hold>> {
         let expired = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at < now());
         let state = self.state.lock();
         let jobs = state.work.jobs.values().map(|kept| &kept.job).filter(|job| expired(job.expires_at));
-        Ok(jobs.take(100).cloned().collect())
+        Ok(jobs.take(100).map(|job| Hold { job: job.id, fence: job.fence }).collect())
     }
 
     async fn forget_job(&self, id: JobId) -> Result<()> {

@@ -151,6 +151,9 @@ impl State {
     pub(super) fn create_token(&mut self, new: NewToken) -> Result<TokenRecord> {
         new.check()?;
         self.principal(new.principal)?;
+        let ended = now() - TokenRecord::KEPT;
+        let over = |token: &TokenRecord| token.expires_at.is_some_and(|end| end < ended);
+        self.tokens.retain(|_, token| token.principal != new.principal || !over(token));
         if self.tokens.contains_key(&new.hash) {
             return Err(already_exists("token", &new.name));
         }

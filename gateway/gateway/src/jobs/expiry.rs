@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use lakegate_catalog::{Catalog, Hold, Job};
+use lakegate_catalog::{Catalog, Hold};
 use lakegate_lake::Lake;
 
 /// Time between two looks for jobs that may be forgotten.
@@ -31,11 +31,13 @@ async fn forget(catalog: &dyn Catalog, lake: &Lake) {
     loop {
         let expired = match catalog.expired_jobs().await {
             Ok(expired) => expired,
-            Err(error) => return tracing::debug!(%error, "jobs that have expired cannot be listed"),
+            Err(error) => {
+                return tracing::warn!(%error, "jobs that have expired cannot be listed; they and their results stay");
+            }
         };
         let mut stays = expired.is_empty();
-        for job in &expired {
-            stays |= !forget_one(catalog, lake, job).await;
+        for last in &expired {
+            stays |= !forget_one(catalog, lake, *last).await;
         }
         // What could not be forgotten is listed again.
         if stays {
@@ -45,15 +47,15 @@ async fn forget(catalog: &dyn Catalog, lake: &Lake) {
 }
 
 /// Removes the results first: a job that is forgotten leads to none.
-async fn forget_one(catalog: &dyn Catalog, lake: &Lake, job: &Job) -> bool {
-    for fence in 1..=job.fence {
-        if let Err(error) = lake.remove_result(Hold { job: job.id, fence }).await {
-            tracing::warn!(job = %job.id, %error, "the result of a job stays for now");
+async fn forget_one(catalog: &dyn Catalog, lake: &Lake, last: Hold) -> bool {
+    for fence in 1..=last.fence {
+        if let Err(error) = lake.remove_result(Hold { fence, ..last }).await {
+            tracing::warn!(job = %last.job, %error, "the result of a job stays for now");
             return false;
         }
     }
-    let forgotten = catalog.forget_job(job.id).await;
-    forgotten.inspect_err(|error| tracing::warn!(job = %job.id, %error, "a job cannot be forgotten yet")).is_ok()
+    let forgotten = catalog.forget_job(last.job).await;
+    forgotten.inspect_err(|error| tracing::warn!(job = %last.job, %error, "a job cannot be forgotten yet")).is_ok()
 }
 
 /// Removes results of which no job knows.

@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::caller::{Identified, Standing};
 use crate::extract::{Path, Query};
+use crate::followers::Place;
 use crate::jobs::document::LogLineDocument;
 use crate::jobs::{JobDocument, JobPath, line_number, sees};
 use crate::problem::{Problem, Result};
@@ -79,9 +80,10 @@ pub(crate) async fn follow_job(
         return Err(Problem::invalid("wait must be at most 86400 seconds"));
     }
     let id = path.job(&app, &caller).await?.id;
+    let place = app.followers.admit(&caller)?;
     let wait = asked.wait.map(|seconds| Duration::from_secs(seconds.into()));
-    let following =
-        Following { app, standing, id, after, wait, told: None, ready: Vec::new().into_iter(), ended: false };
+    let ready = Vec::new().into_iter();
+    let following = Following { app, standing, id, after, wait, told: None, ready, ended: false, _place: place };
     let messages = futures::stream::unfold(following, |mut following| async {
         let message = following.next().await?;
         Some((Ok(message), following))
@@ -113,6 +115,7 @@ struct Following {
     told: Option<Told>,
     ready: std::vec::IntoIter<Message>,
     ended: bool,
+    _place: Place,
 }
 
 impl Following {

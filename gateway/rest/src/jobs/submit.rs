@@ -71,10 +71,10 @@ pub(crate) struct SubmitJob {
 /// Submits a statement that runs in the background, as you, with the rights that you have when it runs.
 ///
 /// It is read and planned before this answers, so that mistakes are told at once. `jobs.per_tenant` of a principal's statements
-/// run side by side. The rows are kept for the time of the setting `jobs.results_for`.
+/// run side by side, and `jobs.max_waiting` wait; more are refused. The rows are kept for the time of the setting `jobs.results_for`.
 #[utoipa::path(post, path = "/v1/jobs", security(("token" = [])), tag = "jobs", request_body = SubmitJob, responses(
     (status = 202, description = "It will be done", body = JobDocument, headers(("Location" = String, description = "The job's path"))),
-    refusals::NotFound, refusals::Conflict, refusals::Cancelled,
+    refusals::NotFound, refusals::Conflict, refusals::Cancelled, refusals::TooMany,
 ))]
 pub(crate) async fn submit_job(
     State(app): State<Arc<App>>,
@@ -96,7 +96,8 @@ pub(crate) async fn submit_job(
         params: serde_json::to_value(&query).map_err(Problem::defect)?,
         by: Some(by),
         max_attempts: ATTEMPTS,
-        keep_for: app.results_for,
+        keep_for: app.answers.results_for,
+        most_waiting: Some(app.answers.max_waiting),
         ..NewJob::new(BackgroundQuery::KIND, &tenant)
     };
     let job = app.catalog.submit_job(new).await?;
