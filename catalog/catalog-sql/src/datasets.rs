@@ -12,21 +12,24 @@ use crate::error::{Failure, already_exists, not_found};
 use crate::events::tell;
 use crate::grants::put_grant;
 use crate::principals::require_principal;
-use crate::row::{Arg, Row, int, json, now, text, time, within_bytes, word};
+use crate::row::{Arg, Row, int, json, now, page_within, text, time, word};
 
-/// Every column that [`read`] needs, in its order, and then others, from a table called `d`.
+/// Every column that [`read`] needs, in its order, from a table called `d`.
+macro_rules! columns {
+    () => {
+        "d.id, d.name, d.kind, d.columns, d.primary_key, d.merge, d.event_time, d.geometry, d.visibility, d.description, \
+         d.created_at, d.updated_at, d.schema_version, d.policy"
+    };
+}
+pub(crate) use columns;
+
+/// [`columns`], and then others.
 macro_rules! select {
     ($rest:expr) => {
         select!("", $rest)
     };
     ($more:expr, $rest:expr) => {
-        concat!(
-            "SELECT d.id, d.name, d.kind, d.columns, d.primary_key, d.merge, d.event_time, d.geometry, d.visibility, \
-             d.description, d.created_at, d.updated_at, d.schema_version, d.policy",
-            $more,
-            " FROM datasets d ",
-            $rest
-        )
+        concat!("SELECT ", $crate::datasets::columns!(), $more, " FROM datasets d ", $rest)
     };
 }
 
@@ -114,22 +117,13 @@ impl Datasets for SqlCatalog {
             text(&namespace.map_or("", Namespace::as_str)),
             int(Page::MAX_BYTES.cast_signed()),
         ];
-        let sql = select!(
-            ", d.size",
-            concat!(
-                "WHERE d.id IN (",
-                within_bytes!(
-                    "name",
-                    concat!(
-                        "SELECT d.id, d.name, d.size FROM datasets d
-                         WHERE d.name > $1 AND ($5 = '' OR d.namespace = $5) AND ",
-                        visible!(),
-                        " ORDER BY d.name LIMIT $4"
-                    ),
-                    "$6"
-                ),
-                ") ORDER BY d.name"
-            )
+        let sql = page_within!(
+            concat!("SELECT ", columns!(), ", d.size"),
+            concat!(" FROM datasets d WHERE d.name > $1 AND ($5 = '' OR d.namespace = $5) AND ", visible!()),
+            "d.name",
+            "",
+            "$4",
+            "$6"
         );
         let rows = self.database.fetch(sql, args).await?;
         let read = |row: &Row| Ok((read(row)?, row.int(14)?.cast_unsigned()));

@@ -18,7 +18,7 @@ use crate::SqlCatalog;
 use crate::database::{Tx, in_transaction};
 use crate::error::{Failure, not_found};
 use crate::events::tell;
-use crate::row::{Arg, Row, corrupt, int, json, optional_json, text, time, within_bytes, word};
+use crate::row::{Arg, Row, corrupt, int, json, optional_json, page_within, text, time, word};
 use row::{job_columns, read_job, select_jobs, update_jobs};
 
 #[async_trait]
@@ -48,20 +48,16 @@ impl Jobs for SqlCatalog {
             Arg::Text(label),
             int(Page::MAX_BYTES.cast_signed()),
         ];
-        let sql = concat!(
-            "SELECT ",
-            job_columns!(),
-            ", size FROM jobs WHERE id IN (",
-            within_bytes!(
-                "id DESC",
-                "SELECT id, size FROM jobs
-                 WHERE id < $1 AND ($3 IS NULL OR principal_id = $3) AND ($4 IS NULL OR dataset_id = $4)
-                     AND ($5 IS NULL OR kind = $5) AND ($6 IS NULL OR state = $6)
-                     AND ($7 IS NULL OR EXISTS (SELECT 1 FROM job_labels l WHERE l.job_id = jobs.id AND l.label = $7))
-                 ORDER BY id DESC LIMIT $2",
-                "$8"
-            ),
-            ") ORDER BY id DESC"
+        let sql = page_within!(
+            concat!("SELECT ", job_columns!(), ", size"),
+            " FROM jobs
+             WHERE id < $1 AND ($3 IS NULL OR principal_id = $3) AND ($4 IS NULL OR dataset_id = $4)
+                 AND ($5 IS NULL OR kind = $5) AND ($6 IS NULL OR state = $6)
+                 AND ($7 IS NULL OR EXISTS (SELECT 1 FROM job_labels l WHERE l.job_id = jobs.id AND l.label = $7))",
+            "id",
+            " DESC",
+            "$2",
+            "$8"
         );
         let rows = self.database.fetch(sql, args).await?;
         let read = |row: &Row| Ok((read_job(row)?, row.int(23)?.cast_unsigned()));

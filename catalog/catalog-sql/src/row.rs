@@ -75,21 +75,35 @@ where
     })
 }
 
-/// The ids of a page of records that may be long: those that `$found` answers with as `id` and `size`, in this order, up to the
-/// one with which the sizes add up to the parameter `$bytes`. The database cuts, so that no page is read whole first.
-macro_rules! within_bytes {
-    ($order:literal, $found:expr, $bytes:literal) => {
+/// The statement for a page of records that may be long: `$select` and what of `$from` fits, in this order of `$key`, at most
+/// `$limit` of them, up to the one with which their sizes add up to `$bytes`. The database cuts, so that no page is read whole
+/// first; it counts along the same index by which it then reads.
+macro_rules! page_within {
+    ($select:expr, $from:expr, $key:literal, $direction:literal, $limit:literal, $bytes:literal) => {
         concat!(
-            "SELECT id FROM (SELECT id, SUM(size) OVER (ORDER BY ",
-            $order,
-            ") - size AS sum_before FROM (",
-            $found,
+            $select,
+            $from,
+            " ORDER BY ",
+            $key,
+            $direction,
+            " LIMIT (SELECT COUNT(*) FROM (SELECT SUM(size) OVER (ORDER BY key",
+            $direction,
+            ") - size AS sum_before FROM (SELECT ",
+            $key,
+            " AS key, size",
+            $from,
+            " ORDER BY ",
+            $key,
+            $direction,
+            " LIMIT ",
+            $limit,
             ") found) summed WHERE sum_before < ",
-            $bytes
+            $bytes,
+            ")"
         )
     };
 }
-pub(crate) use within_bytes;
+pub(crate) use page_within;
 
 /// A row of an answer. Columns are counted from 0.
 pub(crate) enum Row {
