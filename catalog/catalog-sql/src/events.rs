@@ -97,8 +97,7 @@ async fn tell_versions(tx: &mut Tx, versions: &[(DatasetId, u64)]) -> Result<(),
 }
 
 async fn forget(tx: &mut Tx, before: DateTime<Utc>) -> Result<u64, Failure> {
-    // Ids have no gaps.
-    let sql = "DELETE FROM events WHERE at < $1 AND id < (SELECT last FROM event_counter)
-         AND id < (SELECT MIN(id) FROM events) + $2";
+    let sql = "DELETE FROM events WHERE id IN (
+             SELECT id FROM events WHERE at < $1 AND id < (SELECT last FROM event_counter) ORDER BY at LIMIT $2)";
     tx.execute(sql, [time(before), int(i64::try_from(MAX_FORGOTTEN).unwrap_or(i64::MAX))]).await
 }

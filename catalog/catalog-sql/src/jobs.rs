@@ -151,6 +151,13 @@ fn micros(duration: Duration) -> Arg {
 async fn submit(tx: &mut Tx, new: &NewJob) -> Result<Job, Failure> {
     let (id, at) = (JobId::generate(), tx.clock().await?);
     let subject = new.dataset.as_ref();
+    if new.key.is_some() && new.most_waiting.is_some() {
+        // What is there already needs no room.
+        let live = one(tx, select_jobs!("WHERE live_key = $1"), [Arg::Text(new.key.clone())]).await?;
+        if let Some(job) = live {
+            return Ok(job);
+        }
+    }
     make_room(tx, new).await?;
     let params = serde_json::to_string(&new.params).map_err(|error| corrupt(&error))?;
     let size = params.len() as i64;

@@ -218,7 +218,8 @@ const MIGRATIONS: &[&[&str]] = &[
     ],
 ];
 
-/// How long a database may take to be brought up to date, and to wait for another process that does it.
+/// How long a database may take to be brought up to date. Another process that does it is waited for as long on PostgreSQL; on
+/// SQLite as long as for any other that writes.
 const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// Brings the database up to [`SCHEMA_VERSION`] in one transaction, or leaves it as it is. A SQLite file that is

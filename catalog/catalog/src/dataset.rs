@@ -96,6 +96,9 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Bytes of records, by [`Dataset::size`], that are gathered for one answer at most.
+    pub const MAX_GATHERED: u64 = 128 << 20;
+
     /// Bytes of what may be long of it, its columns, its policy and its description, as JSON.
     pub fn size(&self) -> u64 {
         let json = |json: serde_json::Result<String>| json.map_or(0, |json| json.len());

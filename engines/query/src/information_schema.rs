@@ -18,9 +18,6 @@ use crate::system;
 /// Datasets that one statement may list; more would not fit a budget.
 const MAX_DATASETS: usize = 20_000;
 
-/// Bytes of their records, as JSON.
-const MAX_BYTES: u64 = 128 << 20;
-
 /// A view over these datasets, and with `system` over the relations of that namespace.
 pub(crate) fn table(view: View, datasets: &[Dataset], system: bool) -> Result<Arc<dyn TableProvider>> {
     let mut listed: Vec<Listed<'_>> = datasets.iter().map(Listed::from).collect();
@@ -102,10 +99,10 @@ async fn listed(catalog: &dyn Catalog, caller: &Caller) -> Result<Vec<Dataset>> 
         let listing = catalog.list_datasets(caller, None, &page).await?;
         bytes += listing.items.iter().map(Dataset::size).sum::<u64>();
         all.extend(listing.items);
-        if all.len() > MAX_DATASETS || bytes > MAX_BYTES {
+        if all.len() > MAX_DATASETS || bytes > Dataset::MAX_GATHERED {
             let what = format!(
                 "information_schema over more than {MAX_DATASETS} datasets, or {} MiB of columns",
-                MAX_BYTES >> 20
+                Dataset::MAX_GATHERED >> 20
             );
             return Err(StatementError::NotSupported(what).into());
         }

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use futures::Stream;
 use lakegate_catalog::{Caller, Change, DatasetId, Event, JobId, Namespace, PrincipalId, Role};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
@@ -139,28 +140,49 @@ impl Following {
     /// client comes again with the id that it has.
     async fn next(&mut self) -> Option<Message> {
         let mut news = self.app.last_event.clone();
+        let quiet = Instant::now();
         loop {
             if let Some(message) = self.ready.next() {
                 return Some(message);
             }
             // Seen now, so that what is told during the look wakes the wait.
             let newest = *news.borrow_and_update();
-            // After the newest there is nothing, though the first time that may not be known yet.
-            let read = if self.read && newest == self.after { Ok(false) } else { self.read().await };
+            let read = self.read(newest).await;
             let found = read.inspect_err(|error| tracing::debug!(?error.detail, "events cannot be read")).ok()?;
             self.read = true;
-            if !found {
-                match self.wait {
-                    None => news.changed().await.ok()?,
-                    Some(wait) => tokio::time::timeout(wait, news.changed()).await.ok()?.ok()?,
+            if found {
+                continue;
+            }
+            let over = self.wait.map(|wait| quiet + wait);
+            if over.is_some_and(|over| Instant::now() >= over) {
+                return None;
+            }
+            match over.into_iter().chain(self.ends()).min() {
+                None => news.changed().await.ok()?,
+                // Who it is is looked at again, and whether it was quiet for long enough.
+                Some(then) => {
+                    if let Ok(changed) = tokio::time::timeout_at(then, news.changed()).await {
+                        changed.ok()?;
+                    }
                 }
             }
         }
     }
 
-    /// Makes messages of what has happened; whether anything has.
-    async fn read(&mut self) -> Result<bool> {
-        let feed = self.app.followers.events(self.after).await?;
+    /// When to look whether the caller's credential has ended: one of an issuer counts a little longer than it says.
+    fn ends(&self) -> Option<Instant> {
+        let at = self.caller.identity()?.expires_at?;
+        let left = (at - Utc::now()).to_std().unwrap_or_default();
+        Instant::now().checked_add(left.max(Duration::from_secs(1)))
+    }
+
+    /// Makes messages of what has happened until the event `newest`, or later; whether anything has.
+    async fn read(&mut self, newest: u64) -> Result<bool> {
+        // After the newest there is nothing, though the first time that may not be known yet.
+        let feed = match newest == self.after && self.read {
+            true => Arc::default(),
+            false => self.app.followers.events(self.after, self.read.then_some(newest)).await?,
+        };
         // Whoever it is now: it may have lost its token, or a group, since it began to listen.
         self.caller = self.standing.caller(&self.app).await?;
         let mut messages = Vec::new();

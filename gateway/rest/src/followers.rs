@@ -14,16 +14,16 @@ const MOST: usize = 1_024;
 /// Events that are read at a time.
 const AT_ONCE: usize = 100;
 
-/// A look at the feed that several wait for.
-type Look = OnceCell<Arc<Feed>>;
+/// A look at the feed that several wait for, and what it found or failed with.
+type Look = OnceCell<Result<Arc<Feed>, Arc<CatalogError>>>;
 
 /// The listeners of a gateway.
 pub(crate) struct Followers {
     catalog: Arc<dyn Catalog>,
     places: Arc<Semaphore>,
     shares: Shares,
-    /// Looks that are going on, by the event after which they look.
-    looks: Mutex<HashMap<u64, Weak<Look>>>,
+    /// Looks that are going on, by the event after which they look and the newest that was known of when they began.
+    looks: Mutex<HashMap<(u64, u64), Weak<Look>>>,
 }
 
 /// The place of one who listens.
@@ -53,23 +53,26 @@ impl Followers {
         }
     }
 
-    /// Events after the one with this id, which all who ask while a look is going on read by it: what wakes a thousand
-    /// listeners is one question to the catalog. A look may have begun before the newest event; whoever knows of a newer one
-    /// looks again.
-    pub(crate) async fn events(&self, after: u64) -> Result<Arc<Feed>> {
-        let look = self.look(after);
-        let read = async { Ok::<_, CatalogError>(Arc::new(self.catalog.events(after, AT_ONCE).await?)) };
-        Ok(Arc::clone(look.get_or_try_init(|| read).await?))
+    /// Events after the one with this id, for one who knows of the event `newest`: all who know of the same, and no later,
+    /// read by one look while it is going on, so that what wakes a thousand listeners is one question to the catalog. With
+    /// `None`, for one who knows of none yet, a look of its own.
+    pub(crate) async fn events(&self, after: u64, newest: Option<u64>) -> Result<Arc<Feed>> {
+        let look = newest.map_or_else(Default::default, |newest| self.look((after, newest)));
+        let read = async { self.catalog.events(after, AT_ONCE).await.map(Arc::new).map_err(Arc::new) };
+        match look.get_or_init(|| read).await {
+            Ok(feed) => Ok(Arc::clone(feed)),
+            Err(error) => Err(Problem::new(error.kind(), error.code(), error.to_string())),
+        }
     }
 
-    fn look(&self, after: u64) -> Arc<Look> {
+    fn look(&self, from: (u64, u64)) -> Arc<Look> {
         let mut looks = self.looks.lock();
-        if let Some(look) = looks.get(&after).and_then(Weak::upgrade).filter(|look| !look.initialized()) {
+        if let Some(look) = looks.get(&from).and_then(Weak::upgrade).filter(|look| !look.initialized()) {
             return look;
         }
         looks.retain(|_, look| look.strong_count() > 0);
         let look = Arc::new(Look::new());
-        looks.insert(after, Arc::downgrade(&look));
+        looks.insert(from, Arc::downgrade(&look));
         look
     }
 }
@@ -99,12 +102,13 @@ mod tests {
     #[tokio::test]
     async fn looks_at_once_are_one_and_later_ones_are_new() {
         let followers = Followers::new(Arc::new(MemoryCatalog::new()));
-        let (first, second, other) = (followers.look(3), followers.look(3), followers.look(4));
+        let (first, second, other) = (followers.look((3, 5)), followers.look((3, 5)), followers.look((4, 5)));
         assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &other));
-        first.set(Arc::default()).expect("once");
-        assert!(!Arc::ptr_eq(&first, &followers.look(3)), "what was read is not what there is now");
+        assert!(!Arc::ptr_eq(&first, &followers.look((3, 6))), "it may have begun before 6 was told");
+        first.set(Ok(Arc::default())).expect("once");
+        assert!(!Arc::ptr_eq(&first, &followers.look((3, 5))), "what was read is not what there is now");
         drop((first, second, other));
-        followers.look(5);
+        followers.look((5, 5));
         assert_eq!(followers.looks.lock().len(), 1, "looks that are over are forgotten");
     }
 }

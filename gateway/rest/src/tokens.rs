@@ -139,13 +139,14 @@ async fn subject(app: &App, caller: &Identified, named: Option<&str>) -> Result<
     }
 }
 
-/// Whether the caller's own credential is for all that a token is for. With one that is limited nobody sees, or ends, what is
-/// for more.
+/// Whether the caller's own credential reaches as far as a token. With one that is limited nobody sees, or ends, what reaches
+/// further; what it may be used for there does not matter, as managing tokens is what it is used for here.
 fn within(caller: &Identified, token: &TokenRecord) -> bool {
-    caller.caller.identity().is_some_and(|identity| identity.scope.includes(&token.scope))
+    let reach = |scope: &TokenScope| TokenScope { actions: BTreeSet::new(), ..scope.clone() };
+    caller.caller.identity().is_some_and(|identity| reach(&identity.scope).includes(&token.scope))
 }
 
-/// The tokens of a principal, oldest first. With a token that is limited, those that are for no more than it.
+/// The tokens of a principal, oldest first. With a token that is limited, those that reach no further.
 #[utoipa::path(get, path = "/v1/tokens", security(("token" = [])), tag = "access", params(ListTokens), responses(
     (status = 200, description = "The tokens", body = TokenList),
     refusals::NotFound,
@@ -214,7 +215,7 @@ fn expiry(seconds: u64) -> Result<DateTime<Utc>> {
     at.ok_or_else(|| Problem::invalid(format!("expires_in must be 1 to {CENTURY} seconds")))
 }
 
-/// Makes a token stop working at once. With a token that is limited, one that is for no more than it.
+/// Makes a token stop working at once. With a token that is limited, one that reaches no further.
 #[utoipa::path(delete, path = "/v1/tokens/{id}", security(("token" = [])), tag = "access", params(TokenPath), responses(
     (status = 204, description = "Revoked"),
 ))]

@@ -170,7 +170,6 @@ async fn a_follower_goes_on_where_it_was_also_after_a_restart() -> Result {
     Ok(())
 }
 
-/// A dataset that a push creates is listed after its first rows are committed.
 #[tokio::test]
 async fn whoever_was_told_what_never_happened_begins_anew() -> Result {
     let gateway = Gateway::start().await?;
@@ -210,6 +209,26 @@ async fn many_followers_are_few_questions() -> Result {
     Ok(())
 }
 
+#[tokio::test]
+async fn whoever_may_know_of_nothing_waits_no_longer_and_an_ended_token_ends_it() -> Result {
+    let gateway = Gateway::start().await?;
+    let owner = gateway.client();
+    owner.create("lab.t", &[("n", "bigint")]).await?.expect(201)?;
+    let made = owner.post("/v1/tokens", &json!({ "name": "brief", "expires_in": 3 })).await?.expect(201)?.json()?;
+    let brief = owner.with_token(made["token"].as_str().ok_or("a token")?);
+    let mut ending = Follower::after(&brief, "?after=0").await?;
+    let ended = timeout(SOON / 2, async { while ending.next().await.is_ok() {} }).await;
+    assert!(ended.is_ok(), "the token has ended, and nothing happens");
+    let (mut nobody, mut pushes) = (Follower::after(&owner.anonymous(), "?wait=2").await?, 0);
+    while !matches!(timeout(Duration::from_millis(300), nobody.body.next()).await, Ok(None)) {
+        owner.push("lab.t", "{\"n\":1}\n").await?.expect(200)?;
+        pushes += 1;
+        assert!(pushes < 60, "what it may not know of makes it wait");
+    }
+    Ok(())
+}
+
+/// A dataset that a push creates is listed after its first rows are committed.
 #[tokio::test]
 async fn the_first_version_of_a_dataset_is_told_whoever_creates_it() -> Result {
     const DATASETS: usize = 12;

@@ -150,6 +150,11 @@ async fn a_limited_token_knows_and_ends_no_more_than_it_is_for() -> Result {
     let (whole, own) = (&all[0]["id"], &made["id"]);
     assert_eq!(all.iter().map(|token| &token["name"]).collect::<Vec<_>>(), ["test", "narrow"]);
     assert_eq!(tokens(&narrow).await?.iter().map(|token| &token["id"]).collect::<Vec<_>>(), [own]);
+    // One that is for managing everything ends others, whatever they are for.
+    let manager = limited(owner, json!({ "name": "m", "actions": ["manage"] })).await?;
+    let read = json!({ "principal": "ada", "name": "r", "actions": ["read"] });
+    let read = owner.post("/v1/tokens", &read).await?.expect(201)?.json()?["id"].take();
+    manager.delete(&format!("/v1/tokens/{}", read.as_str().unwrap_or_default())).await?.expect(204)?;
     let path = |id: &Value| format!("/v1/tokens/{}", id.as_str().unwrap_or_default());
     narrow.delete(&path(whole)).await?.expect_problem(404, "token_not_found")?;
     ada.get("/v1/whoami").await?.expect(200)?;

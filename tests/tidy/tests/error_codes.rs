@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lakegate_tidy::{Result, Tree, root};
 
 /// Codes of errors that end the process at its start; no client ever gets them.
-const AT_START: &[&str] = &["bad_database_url", "bad_storage", "catalog_too_new", "other_lake"];
+const AT_START: &[&str] = &["bad_database_url", "bad_storage", "catalog_too_new", "database_too_old", "other_lake"];
 
 /// Where the errors come from that are answered to clients.
 const ANSWERING: &[&str] = &["catalog/", "engines/", "flight/", "gateway/rest/"];

@@ -37,15 +37,17 @@ const VIEW: &str = "VIEW";
 /// The datasets that the caller may see, by name.
 async fn visible(flight: &Flight, asked: &Asked) -> Result<Vec<Dataset>> {
     let mut page = Page::first(Page::MAX);
-    let mut all = Vec::new();
+    let (mut all, mut bytes) = (Vec::new(), 0);
     loop {
         let listing = flight.catalog.list_datasets(&asked.caller, None, &page).await?;
+        bytes += listing.items.iter().map(Dataset::size).sum::<u64>();
         for dataset in listing.items {
             all.push(Access::of_list(flight.catalog.as_ref(), &asked.caller, dataset).await?);
         }
-        if all.len() > MOST {
+        if all.len() > MOST || bytes > Dataset::MAX_GATHERED {
             return Err(Failure::unsupported(format!(
-                "listing more than {MOST} datasets; ask for them by REST, page by page"
+                "listing more than {MOST} datasets, or {} MiB of columns; ask for them by REST, page by page",
+                Dataset::MAX_GATHERED >> 20
             )));
         }
         match listing.next {
