@@ -23,7 +23,7 @@ use url::{Host, Url};
 use crate::protocol::{self, CALLS, Call, PROTOCOL, PROTOCOL_HEADER};
 use crate::refusal::Refusal;
 
-/// Bytes of an answer: a page of records that may be long is cut long before, at `Page::MAX_BYTES`, and no single one comes near.
+/// Bytes of an answer: a page of records that may be long ends long before, at `Page::MAX_BYTES`.
 const MAX_ANSWER: usize = 64 << 20;
 
 /// How to reach the companion.

@@ -206,8 +206,8 @@ async fn create(tx: &mut Tx, new: &NewDataset, owner: PrincipalId) -> Result<Dat
     let inserted = tx
         .execute(
             "INSERT INTO datasets (id, namespace, name, kind, columns, primary_key, merge, event_time, geometry,
-             visibility, description, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) ON CONFLICT DO NOTHING",
+             visibility, description, created_at, updated_at, size)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13) ON CONFLICT DO NOTHING",
             [
                 text(&new.id),
                 text(namespace),
@@ -221,6 +221,7 @@ async fn create(tx: &mut Tx, new: &NewDataset, owner: PrincipalId) -> Result<Dat
                 word(&new.visibility)?,
                 text(&new.description),
                 time(at),
+                int(new.size().cast_signed()),
             ],
         )
         .await?;
@@ -238,7 +239,6 @@ async fn create(tx: &mut Tx, new: &NewDataset, owner: PrincipalId) -> Result<Dat
     put_grant(tx, Grantee::Principal(owner), &Scope::Dataset(new.id), Role::Owner).await?;
     let rows = tx.fetch(select!("WHERE d.id = $1"), [text(&new.id)]).await?;
     let made = read(rows.first().ok_or_else(|| not_found("dataset", &new.id))?)?;
-    weigh(tx, &made).await?;
     tell(tx, &[Change::DatasetCreated(subject(&made))]).await?;
     Ok(made)
 }
@@ -253,7 +253,7 @@ async fn update(tx: &mut Tx, id: DatasetId, change: &DatasetChange) -> Result<Da
     let mut dataset = read(found.first().ok_or_else(|| not_found("dataset", &id))?)?;
     change.clone().apply(&mut dataset);
     let sql = "UPDATE datasets SET columns = $2, visibility = $3, description = $4, schema_version = $5,
-               primary_key = $6, merge = $7, event_time = $8, geometry = $9, policy = $10 WHERE id = $1";
+               primary_key = $6, merge = $7, event_time = $8, geometry = $9, policy = $10, size = $11 WHERE id = $1";
     let args = [
         text(&id),
         json(&dataset.schema)?,
@@ -265,9 +265,9 @@ async fn update(tx: &mut Tx, id: DatasetId, change: &DatasetChange) -> Result<Da
         Arg::Text(dataset.event_time.clone()),
         dataset.geometry.as_ref().map_or(Ok(Arg::Text(None)), json)?,
         dataset.policy.as_ref().map_or(Ok(Arg::Text(None)), json)?,
+        int(dataset.size().cast_signed()),
     ];
     tx.execute(sql, args).await?;
-    weigh(tx, &dataset).await?;
     tell(tx, &[Change::DatasetChanged(subject(&dataset))]).await?;
     Ok(dataset)
 }
@@ -279,13 +279,6 @@ async fn delete(tx: &mut Tx, id: DatasetId) -> Result<(), Failure> {
     let sql = "INSERT INTO tombstones (dataset_id, deleted_at) VALUES ($1, $2)";
     tx.execute(sql, [text(&id), time(now())]).await?;
     tell(tx, &[Change::DatasetDropped(Subject { dataset_id: id, dataset: row.parsed(0)? })]).await
-}
-
-/// Keeps the size of a record, by which pages are cut.
-async fn weigh(tx: &mut Tx, dataset: &Dataset) -> Result<(), Failure> {
-    let sql = "UPDATE datasets SET size = $2 WHERE id = $1";
-    tx.execute(sql, [text(&dataset.id), int(dataset.size().cast_signed())]).await?;
-    Ok(())
 }
 
 fn subject(dataset: &Dataset) -> Subject {

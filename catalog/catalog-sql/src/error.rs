@@ -91,7 +91,8 @@ impl From<Failure> for CatalogError {
             Failure::Database(error) if Dialect::is_full(&error) => Self::Full(Box::new(error)),
             // No try would go better.
             Failure::Database(error) if Dialect::is_unfit(&error) => {
-                Self::Invalid { what: "a value".into(), value: String::new(), why: error.to_string() }
+                let why = "the catalog's database cannot hold it, as it cannot hold NUL in a text".to_owned();
+                Self::Invalid { what: "a value".into(), value: String::new(), why }
             }
             Failure::Database(error) => Self::store(error),
             Failure::Late | Failure::Passed => Self::store(ConnectError::Late),

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use lakegate_catalog::{
-    Catalog, DatasetName, Datasets as _, Events as _, Grants as _, Groups as _, Namespace, Scope, contract,
-    ensure_owner,
+    Catalog, Claim, DatasetName, Datasets as _, Events as _, Grants as _, Groups as _, Jobs as _, Namespace, NewJob,
+    Scope, contract, ensure_owner,
 };
 use lakegate_catalog::{Column, ColumnType, NewDataset, NewPrincipal, PrincipalKind, Principals as _};
 use lakegate_catalog_sql::{ConnectError, SCHEMA_VERSION, SqlCatalog, SqlOptions};
@@ -202,6 +202,21 @@ async fn events_of_another_process_wake() {
 }
 
 /// A lock that somebody else holds costs a call its deadline, not for ever, and the catalog goes on.
+#[tokio::test]
+async fn what_the_server_cannot_hold_is_refused_and_not_tried_again() {
+    let catalog = open(&fresh_url().await).await;
+    catalog.submit_job(NewJob::new("work", "ann")).await.expect("submitted");
+    let claim = |worker: &str| Claim {
+        kinds: ["work".to_owned()].into(),
+        worker: worker.to_owned(),
+        lease: Duration::from_secs(60),
+        per_tenant: 1,
+    };
+    let error = catalog.claim_job(&claim("a\0b")).await.expect_err("no text of PostgreSQL has NUL");
+    assert_eq!(error.code(), "invalid_name", "{error}");
+    assert!(catalog.claim_job(&claim("ab")).await.expect("answer").is_some(), "nothing came of it");
+}
+
 #[tokio::test]
 async fn a_call_ends_at_its_deadline() {
     let url = fresh_url().await;

@@ -95,15 +95,21 @@ pub struct Dataset {
     pub updated_at: DateTime<Utc>,
 }
 
+fn json_size(value: &impl Serialize) -> u64 {
+    serde_json::to_string(value).map_or(0, |json| json.len() as u64)
+}
+
+fn size(schema: &[Column], description: &str) -> u64 {
+    json_size(&schema) + json_size(&description)
+}
+
 impl Dataset {
     /// Bytes of records, by [`Dataset::size`], that are gathered for one answer at most.
     pub const MAX_GATHERED: u64 = 128 << 20;
 
     /// Bytes of what may be long of it, its columns, its policy and its description, as JSON.
     pub fn size(&self) -> u64 {
-        let json = |json: serde_json::Result<String>| json.map_or(0, |json| json.len());
-        let policy = self.policy.as_ref().map_or(0, |policy| json(serde_json::to_string(policy)));
-        (json(serde_json::to_string(&self.schema)) + policy + json(serde_json::to_string(&self.description))) as u64
+        size(&self.schema, &self.description) + self.policy.as_ref().map_or(0, json_size)
     }
 
     fn forget_lost_columns(&mut self) {
@@ -154,6 +160,11 @@ pub struct NewDataset {
 }
 
 impl NewDataset {
+    /// [`Dataset::size`] of the dataset that it becomes.
+    pub fn size(&self) -> u64 {
+        size(&self.schema, &self.description)
+    }
+
     /// A private root dataset with these columns and nothing else set.
     pub fn root(name: DatasetName, schema: Vec<Column>) -> Self {
         Self {
@@ -299,9 +310,8 @@ pub trait Datasets: Send + Sync {
     /// The dataset with this id; `None` when there is none. Does not look at rights.
     async fn dataset_by_id(&self, id: DatasetId) -> Result<Option<Dataset>>;
 
-    /// The datasets that `caller` may see, by name, optionally of one namespace only; a page has [`Page::MAX_BYTES`] of them at
-    /// most. Errors: `Invalid`
-    /// for a cursor that no listing gave.
+    /// The datasets that `caller` may see, by name, optionally of one namespace only; a page ends at [`Page::MAX_BYTES`].
+    /// Errors: `Invalid` for a cursor that no listing gave.
     async fn list_datasets(
         &self,
         caller: &Caller,

@@ -120,8 +120,8 @@ pub trait Events: Send + Sync {
     /// Waits until there is an event after this one, or the time is over; the id of the last event then.
     async fn wait_for_event(&self, after: u64, within: Duration) -> Result<u64>;
 
-    /// Forgets events that were told before this time, at most [`crate::MAX_FORGOTTEN`] and never the last one; how many. Whoever wants
-    /// all gone asks until there were none.
+    /// Forgets events that were told before this time, at most [`crate::MAX_FORGOTTEN`] and never the last one; how many.
+    /// Whoever wants all gone asks until there were none.
     async fn forget_events(&self, before: DateTime<Utc>) -> Result<u64>;
 }
 

@@ -326,7 +326,7 @@ pub trait Jobs: Send + Sync {
     /// The job with this id.
     async fn job(&self, id: JobId) -> Result<Option<Job>>;
 
-    /// Jobs that the filter lets through, the newest first; a page has [`Page::MAX_BYTES`] of them at most.
+    /// Jobs that the filter lets through, the newest first; a page ends at [`Page::MAX_BYTES`].
     async fn list_jobs(&self, filter: &JobFilter, page: &Page) -> Result<Listing<Job>>;
 
     /// Takes the job that comes next: the highest priority, then the oldest, of a tenant that has not too many running.

@@ -168,8 +168,8 @@ pub trait Principals: Send + Sync {
     /// Deletes a principal with its tokens and grants. Errors: `NotFound`, `LastOwner`.
     async fn delete_principal(&self, id: PrincipalId) -> Result<()>;
 
-    /// Keeps a token, and forgets those of its principal that ended [`TokenRecord::KEPT`] ago. Errors: `NotFound` for the principal, `AlreadyExists` for a hash that is kept
-    /// already, `Invalid`.
+    /// Keeps a token, and forgets those of its principal that ended [`TokenRecord::KEPT`] ago. Errors: `NotFound` for the
+    /// principal, `AlreadyExists` for a hash that is kept already, `Invalid`.
     async fn create_token(&self, token: NewToken) -> Result<TokenRecord>;
 
     /// Whom the unexpired token with this hash stands for. A token works while `now` is before `expires_at`.

@@ -12,6 +12,7 @@ use lakegate_catalog::{Caller, Catalog, Column, ColumnType, Dataset, DatasetKind
 use lakegate_statement::{StatementError, SystemView, View};
 
 use crate::error::{QueryError, Result};
+use crate::open::SIDE_BY_SIDE;
 use crate::policy::visible_columns;
 use crate::system;
 
@@ -66,9 +67,6 @@ impl From<SystemView> for Listed<'_> {
         Self { schema: system::SCHEMA, table: view.name(), ty: "VIEW", description, columns }
     }
 }
-
-/// What the catalog is asked side by side.
-const SIDE_BY_SIDE: usize = 16;
 
 /// All datasets that the caller may see, by name, each with the columns that the caller knows of.
 pub(crate) async fn visible(catalog: &dyn Catalog, caller: &Caller) -> Result<Vec<Dataset>> {

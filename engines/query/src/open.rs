@@ -19,9 +19,8 @@ use crate::session::{Opened, Sessions};
 use crate::system::{self, Whose};
 use crate::versions;
 
-/// What the catalog or the storage is asked side by side for one statement: a join of ten datasets waits about as long as
-/// one of two.
-const SIDE_BY_SIDE: usize = 16;
+/// Questions of one statement that the catalog, or the storage, is asked side by side.
+pub(crate) const SIDE_BY_SIDE: usize = 16;
 
 /// What a statement reads.
 #[derive(Default)]
@@ -212,12 +211,9 @@ impl Opener<'_> {
         for (access, name) in answers {
             allowed.insert(name, access?);
         }
-        let readable = named.into_iter().filter_map(|(name, table, part)| {
-            let access = allowed.get(&name)?.clone();
-            Some((name, table, part, access))
-        });
-        let readable: Vec<_> = readable.collect();
-        let found = stream::iter(readable).map(|(name, table, part, access)| async move {
+        let readable =
+            named.into_iter().filter_map(|(name, table, part)| Some((allowed.get(&name)?.clone(), name, table, part)));
+        let found = stream::iter(readable).map(|(access, name, table, part)| async move {
             let stored = self.stored(&name, access.dataset.id, part).await?;
             Ok(Found { name, table, access, stored })
         });
